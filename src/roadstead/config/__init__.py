@@ -1,0 +1,1 @@
+"""The configuration: distribution's schema and ours, read from file and environment."""

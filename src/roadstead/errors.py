@@ -1,0 +1,191 @@
+"""Everything that can go wrong, as one tree that knows nothing of HTTP.
+
+RoadsteadError
+├── InvalidReferenceError          a name, tag or digest that breaks the grammar
+├── UnknownContentError            upstream (or the store) says: no such thing
+│   ├── RepositoryUnknownError
+│   ├── ManifestUnknownError
+│   └── BlobUnknownError
+├── ContentError                   bytes that are not what they should be
+│   ├── DigestMismatchError
+│   ├── ManifestInvalidError
+│   └── ContentTooLargeError
+├── UpstreamError                  upstream did not give what it was asked for
+│   ├── UpstreamUnreachableError
+│   ├── UpstreamTimeoutError
+│   ├── UpstreamUnauthorizedError
+│   ├── UpstreamDeniedError
+│   ├── UpstreamRateLimitedError
+│   ├── UpstreamUnavailableError
+│   └── UpstreamProtocolError
+├── StorageError                   the store cannot read or write
+│   ├── StorageFullError
+│   └── StorageUnavailableError
+└── ConfigError                    the configuration cannot be used
+
+Every name ends in Error. Only an UnknownContentError is a miss: a fault is never mistaken
+for absence. How each becomes a response is one table, in roadstead.server.errors.
+"""
+
+from dataclasses import dataclass
+
+
+class RoadsteadError(Exception):
+    """Base of every error that Roadstead raises on purpose."""
+
+
+class InvalidReferenceError(RoadsteadError):
+    """A repository name, tag or digest does not match its grammar."""
+
+    def __init__(self, part: str, given: str) -> None:
+        """Name the offending ``part`` (repository, tag or digest) and what was ``given``."""
+        super().__init__(f"invalid {part}: {given!r}")
+        self.part = part
+        self.given = given
+
+
+class UnknownContentError(RoadsteadError):
+    """The content does not exist, as far as anybody who was asked knows."""
+
+
+class RepositoryUnknownError(UnknownContentError):
+    """No such repository."""
+
+    def __init__(self, repository: str) -> None:
+        super().__init__(f"repository {repository} is unknown")
+        self.repository = repository
+
+
+class ManifestUnknownError(UnknownContentError):
+    """No manifest under this tag or digest."""
+
+    def __init__(self, repository: str, reference: str) -> None:
+        super().__init__(f"manifest {reference} is unknown in repository {repository}")
+        self.repository = repository
+        self.reference = reference
+
+
+class BlobUnknownError(UnknownContentError):
+    """No blob with this digest in this repository."""
+
+    def __init__(self, repository: str, digest: str) -> None:
+        super().__init__(f"blob {digest} is unknown in repository {repository}")
+        self.repository = repository
+        self.digest = digest
+
+
+class ContentError(RoadsteadError):
+    """Upstream sent bytes that are not what was asked for; nothing of it was kept."""
+
+
+class DigestMismatchError(ContentError):
+    """The bytes do not hash to the digest that names them."""
+
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f"expected content with digest {expected}, received {actual}")
+        self.expected = expected
+        self.actual = actual
+
+
+class ManifestInvalidError(ContentError):
+    """The document is not a manifest of any known kind."""
+
+
+class ContentTooLargeError(ContentError):
+    """The document is larger than the configured limit."""
+
+    def __init__(self, what: str, limit_bytes: int) -> None:
+        super().__init__(f"{what} is larger than {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
+class UpstreamError(RoadsteadError):
+    """An upstream registry did not give what it was asked for.
+
+    ``upstream`` is the registry's host; ``status`` its HTTP status where there was one;
+    ``retryable`` says whether the same call may succeed soon; ``retry_after_seconds`` is
+    upstream's own wish. Messages hold no credential and no query string of a signed URL.
+    """
+
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        upstream: str,
+        status: int | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(f"upstream {upstream}: {message}")
+        self.upstream = upstream
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamUnreachableError(UpstreamError):
+    """No connection, or it broke before the answer was complete."""
+
+    retryable = True
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """Connecting, the first byte or the next byte took too long."""
+
+    retryable = True
+
+
+class UpstreamUnauthorizedError(UpstreamError):
+    """Upstream wants other credentials than ours (401), or we must not send them there."""
+
+
+class UpstreamDeniedError(UpstreamError):
+    """Upstream knows us and says no (403)."""
+
+
+class UpstreamRateLimitedError(UpstreamError):
+    """Upstream's quota is used up (429)."""
+
+
+class UpstreamUnavailableError(UpstreamError):
+    """Upstream is in trouble (5xx)."""
+
+    retryable = True
+
+
+class UpstreamProtocolError(UpstreamError):
+    """Upstream's answer makes no sense: wrong type, wrong range, redirect loop."""
+
+
+class StorageError(RoadsteadError):
+    """The store could not be read or written."""
+
+
+class StorageFullError(StorageError):
+    """No space left for the write (ENOSPC, EDQUOT)."""
+
+
+class StorageUnavailableError(StorageError):
+    """Any other input or output error of the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One thing that is wrong with the configuration: where, what, and how to mend it."""
+
+    path: str
+    value: str
+    reason: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.reason} (given: {self.value})"
+        return f"{text}; {self.fix}" if self.fix else text
+
+
+class ConfigError(RoadsteadError):
+    """The configuration cannot be used; ``problems`` lists every reason at once."""
+
+    def __init__(self, problems: list[ConfigProblem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems

@@ -1,0 +1,1 @@
+"""The policy: what is fresh, what is fetched, and how one fetch serves any number of readers."""

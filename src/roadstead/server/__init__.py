@@ -1,0 +1,1 @@
+"""The inbound half: HTTP requests understood, responses rendered."""

@@ -1,0 +1,1 @@
+"""A scripted upstream registry that misbehaves on demand, for tests and rehearsals."""

@@ -1,0 +1,145 @@
+"""What every store does, as protocols with their contracts in words.
+
+A store keeps *data* by digest, once, and per repository *links* to it. A link is the access
+boundary: content is visible in a repository only through that repository's own link. Nothing
+is visible before it is verified and complete, and every write is atomic and survives a crash.
+
+Reads tolerate every leftover of a crash, ours or distribution's: a damaged link or an
+incomplete file is absent, never an error. Only input and output errors are raised, as
+StorageError (StorageFullError when space ran out).
+"""
+
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName, Tag
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBlob:
+    """A held blob, open for reading; whoever gets it closes ``file``."""
+
+    file: BinaryIO
+    size_bytes: int
+
+
+class PartialBlob(Protocol):
+    """A blob while it arrives: written by one thread, read by any number of others.
+
+    The methods block and belong to the writing thread, but ``open_reader``, which may be
+    called from any thread at any moment until ``close`` or ``discard``. A partial blob that is
+    neither committed nor discarded stays on disk and is found again by the next ``partial``
+    of the same digest.
+    """
+
+    @property
+    def offset(self) -> int:
+        """How many bytes are written (at first: found from an earlier attempt)."""
+
+    def open_reader(self) -> BinaryIO:
+        """Open the growing file; the handle outlives commit and discard."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append and hash."""
+
+    def prefix_hexdigest(self) -> str:
+        """Return the hash of all that is written so far, in the blob's own algorithm."""
+
+    def verify(self) -> None:
+        """Compare the hash of what is written with the blob's digest.
+
+        Raises:
+            DigestMismatchError: it is something else.
+        """
+
+    def commit(self, repositories: frozenset[RepositoryName]) -> None:
+        """Sync what ``verify`` has approved, make it visible, link it into ``repositories``."""
+
+    def restart(self) -> None:
+        """Forget all bytes written and begin anew at offset 0, in the same file."""
+
+    def discard(self) -> None:
+        """Remove the partial file; readers that have it open keep their handle."""
+
+    def close(self) -> None:
+        """Let go of the file and keep it on disk, to be resumed. Idempotent."""
+
+
+class BlobStore(Protocol):
+    """Layers and configs."""
+
+    async def stat_blob(self, repository: RepositoryName, digest: Digest) -> int | None:
+        """Return the size in bytes if ``repository`` links to it and its data is there."""
+
+    async def stat_data(self, digest: Digest) -> int | None:
+        """Return the size in bytes if the data is held, whichever repository links to it."""
+
+    def open_blob(self, digest: Digest) -> OpenBlob | None:
+        """Open held data; quick enough for the event loop. None if it is not there."""
+
+    async def link_blob(self, repository: RepositoryName, digest: Digest) -> None:
+        """Make held data visible in ``repository``. Idempotent."""
+
+    def partial_blob(self, digest: Digest) -> PartialBlob:
+        """Open, or find from an earlier attempt, the partial file of ``digest``.
+
+        Blocks while what is found is hashed again; belongs in a thread.
+        """
+
+
+class ManifestStore(Protocol):
+    """Manifests and the tags that name them."""
+
+    async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes | None:
+        """Return a manifest that ``repository`` links to, hashed and found right."""
+
+    async def has_manifest(self, repository: RepositoryName, digest: Digest) -> bool:
+        """Say whether ``repository`` has a manifest link for ``digest``."""
+
+    async def write_manifest(
+        self, repository: RepositoryName, digest: Digest, content: bytes
+    ) -> None:
+        """Store verified bytes and link them. Idempotent."""
+
+    async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest | None:
+        """Return what ``tag`` points at, if its link is whole."""
+
+    async def write_tag(self, repository: RepositoryName, tag: Tag, digest: Digest) -> None:
+        """Point ``tag`` at ``digest``: history link first, then the current one."""
+
+    async def list_tags(self, repository: RepositoryName) -> list[Tag] | None:
+        """Return the repository's tags in byte order, or None if it is not held at all."""
+
+
+class Catalog(Protocol):
+    """All repositories of a store."""
+
+    async def list_repositories(self, *, after: str | None, limit: int) -> list[RepositoryName]:
+        """Return up to ``limit`` names behind ``after`` in distribution's order.
+
+        The order is component-wise: ``a/b`` comes before ``a-b``.
+        """
+
+
+class ReferrersStore(Protocol):
+    """Referrers as upstream last told them, so that they outlive an outage."""
+
+    async def read_referrers(self, repository: RepositoryName, subject: Digest) -> bytes | None:
+        """Return the kept document, if any."""
+
+    async def write_referrers(
+        self, repository: RepositoryName, subject: Digest, document: bytes
+    ) -> None:
+        """Keep a document."""
+
+
+class Store(BlobStore, ManifestStore, Catalog, ReferrersStore, Protocol):
+    """All of it, behind one object."""
+
+    async def check(self) -> None:
+        """Prove that the store can be reached.
+
+        Raises:
+            StorageError: it cannot.
+        """

@@ -1,0 +1,138 @@
+"""What happened, as frozen values handed to an observer.
+
+The core reports facts and knows no metric and no log line; metrics and logs are observers
+that the composition root plugs in. Observers run on the event loop and must not block.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Kind(StrEnum):
+    """What a request was for, in the words of distribution's proxy metrics."""
+
+    BLOB = "blob"
+    MANIFEST = "manifest"
+
+
+class Outcome(StrEnum):
+    """Where the answer to one request came from."""
+
+    HIT = "hit"
+    """Held, and no upstream was asked."""
+    MISS = "miss"
+    """Not held; this request started the fetch."""
+    REVALIDATED = "revalidated"
+    """Held, and upstream said that it is still current."""
+    STALE = "stale"
+    """Held, and upstream could not be asked."""
+    JOINED = "joined"
+    """Not held; a fetch that another request had started was joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A client got content of ``size_bytes``, or its headers; ``sent_bytes`` of it went out."""
+
+    kind: Kind
+    outcome: Outcome
+    size_bytes: int
+    sent_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A transfer from upstream is complete and verified."""
+
+    kind: Kind
+    size_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Verified content became visible in the store."""
+
+    kind: Kind
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlightStarted:
+    """An upstream fetch of a blob began; ``resumed_bytes`` of it were here already."""
+
+    resumed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlightEnded:
+    """An upstream fetch of a blob ended; ``error`` is the class name of what ended it, if any."""
+
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferResumed:
+    """A cut transfer goes on with a Range request at ``offset_bytes``."""
+
+    offset_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFailed:
+    """A call upstream failed for good; ``error`` is the class name."""
+
+    upstream: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageTimed:
+    """One storage action took ``seconds``; ``action`` is distribution's name for it.
+
+    GetContent, PutContent, Stat, List, Move or Delete.
+    """
+
+    action: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStarted:
+    """A request was routed; ``handler`` is distribution's label (base, blob, manifest...)."""
+
+    handler: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnded:
+    """A routed request is answered; sizes are those of the bodies, in bytes."""
+
+    handler: str
+    method: str
+    status: int
+    seconds: float
+    request_bytes: int
+    response_bytes: int
+
+
+Event: TypeAlias = (
+    Served
+    | Fetched
+    | Stored
+    | FlightStarted
+    | FlightEnded
+    | TransferResumed
+    | UpstreamFailed
+    | StorageTimed
+    | RequestStarted
+    | RequestEnded
+)
+
+Observer: TypeAlias = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Observe nothing."""

@@ -1,0 +1,1 @@
+"""The outbound half: one upstream registry, its authentication and its manners."""

@@ -1,0 +1,1 @@
+"""The test suite; its files mirror the modules of the package."""
