@@ -1,0 +1,56 @@
+"""The storage behind a registry: signed addresses that work for GET, and perhaps only once.
+
+It refuses what real object stores refuse: HEAD of an address signed for GET, and an
+Authorization header besides the signature (facts/protocol.md, section 3).
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import count
+
+from roadstead.simulator.content import Content
+from roadstead.simulator.ranges import apply_range
+from roadstead.simulator.wire import HttpRequest, Reply
+
+STORAGE_PREFIX = "/storage/"
+
+
+@dataclass(slots=True)
+class _Grant:
+    content: Content
+    media_type: str
+    uses: int | None
+
+
+class SignedUrls:
+    """Addresses of content, each with its own signature."""
+
+    def __init__(self) -> None:
+        self._grants: dict[str, _Grant] = {}
+        self._serial = count(1)
+
+    def sign(self, content: Content, *, media_type: str, uses: int | None) -> str:
+        """Return a path with a signature, good for ``uses`` requests (None: any number)."""
+        signature = f"s1gn4ture{next(self._serial)}"
+        self._grants[signature] = _Grant(content, media_type, uses)
+        return f"{STORAGE_PREFIX}object?signature={signature}"
+
+    def answer(self, request: HttpRequest) -> Reply:
+        """Serve a signed address; 403 for a stale or foreign one, 400 with Authorization."""
+        if "authorization" in request.headers:
+            return _refusal(HTTPStatus.BAD_REQUEST, "Only one auth mechanism allowed")
+        grant = self._grants.get(request.query.get("signature", [""])[0])
+        if grant is None or grant.uses == 0 or request.method != "GET":
+            return _refusal(HTTPStatus.FORBIDDEN, "Request has expired")
+        if grant.uses is not None:
+            grant.uses -= 1
+        reply = Reply()
+        reply.set("Content-Type", grant.media_type)
+        apply_range(reply, grant.content, request.headers.get("range"))
+        return reply
+
+
+def _refusal(status: HTTPStatus, reason: str) -> Reply:
+    reply = Reply(status=status)
+    reply.fill(f"<Error><Message>{reason}</Message></Error>".encode(), "application/xml")
+    return reply
