@@ -1,0 +1,235 @@
+"""The store on a local or shared file system, in distribution's layout.
+
+Quick reads run in the event loop; whatever syncs, hashes or walks runs in a thread.
+"""
+
+import asyncio
+import errno
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName, Tag
+from roadstead.storage import catalog, purge
+from roadstead.storage.base import HeldTag, OpenBlob
+from roadstead.storage.boundary import Boundary
+from roadstead.storage.durability import link_atomically, write_atomically
+from roadstead.storage.layout import Layout
+from roadstead.storage.links import (
+    confirm_tag_link,
+    follow_link,
+    read_tag_link,
+    write_link,
+    write_tag_link,
+)
+from roadstead.storage.partial import FilesystemPartialBlob, current_boot_id
+from roadstead.storage.purge import Purged
+from roadstead.storage.reading import data_size, open_regular, plausible_size, read_regular
+from roadstead.telemetry.events import Observer, ignore
+
+
+class FilesystemStore:
+    """A ``Store``; see the protocol for what each method promises.
+
+    ``root`` is the value of ``storage.filesystem.rootdirectory``; it is made by the first
+    write, so that a process can start, and say what is wrong, where it cannot be. Every
+    method raises StorageError. ``observer`` gets a StorageTimed for each action: on the event
+    loop, but Move, which comes from the thread that commits a partial blob.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        observer: Observer = ignore,
+        clock: Callable[[], float] = time.perf_counter,
+        boot_id: str | None = None,
+    ) -> None:
+        self._layout = Layout(root)
+        self._boundary = Boundary(observer=observer, clock=clock)
+        self._boot_id = current_boot_id() if boot_id is None else boot_id
+
+    async def stat_blob(self, repository: RepositoryName, digest: Digest) -> int | None:
+        """Return the size in bytes if ``repository`` links to it and its data is there."""
+        with self._boundary.action("Stat"):
+            source = follow_link(self._layout.layer_link(repository, digest), digest)
+            if source is None:
+                return None
+            size = data_size(self._layout.blob(digest), digest)
+            if size is not None or source == digest:
+                return size
+            return await asyncio.to_thread(self._adopt, source, digest)
+
+    async def stat_data(self, digest: Digest) -> int | None:
+        """Return the size in bytes if the data is held, whichever repository links to it."""
+        with self._boundary.action("Stat"):
+            return data_size(self._layout.blob(digest), digest)
+
+    def open_blob(self, digest: Digest) -> OpenBlob | None:
+        """Open held data, unbuffered; None if it is not there."""
+        with self._boundary.action("GetContent"):
+            file = open_regular(self._layout.blob(digest))
+            if file is None:
+                return None
+            size = plausible_size(os.fstat(file.fileno()).st_size, digest)
+            if size is None:
+                file.close()
+                return None
+            return OpenBlob(file, size)
+
+    async def link_blob(self, repository: RepositoryName, digest: Digest) -> None:
+        """Make held data visible in ``repository``. Idempotent."""
+        with self._boundary.action("PutContent"):
+            await asyncio.to_thread(write_link, self._layout.layer_link(repository, digest), digest)
+
+    def partial_blob(self, digest: Digest) -> FilesystemPartialBlob:
+        """Open, or find from an earlier attempt, the partial file of ``digest``; blocks."""
+        return FilesystemPartialBlob(
+            digest, layout=self._layout, boot_id=self._boot_id, boundary=self._boundary
+        )
+
+    async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes | None:
+        """Return a manifest that ``repository`` links to, hashed and found right."""
+        with self._boundary.action("GetContent"):
+            source = follow_link(self._layout.revision_link(repository, digest), digest)
+            if source is None:
+                return None
+            content = read_regular(self._layout.blob(source))
+            return content if _is_content_of(digest, content) else None
+
+    async def has_manifest(self, repository: RepositoryName, digest: Digest) -> bool:
+        """Say whether ``repository`` has a manifest link for ``digest``."""
+        with self._boundary.action("Stat"):
+            link = self._layout.revision_link(repository, digest)
+            return follow_link(link, digest) is not None
+
+    async def write_manifest(
+        self, repository: RepositoryName, digest: Digest, content: bytes
+    ) -> None:
+        """Store the bytes, then the link. Whatever damaged bytes are there are replaced.
+
+        Raises:
+            DigestMismatchError: the bytes are not those of the digest.
+        """
+        digest.verify(content)
+        with self._boundary.action("PutContent"):
+            await asyncio.to_thread(self._write_manifest, repository, digest, content)
+
+    async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> HeldTag | None:
+        """Return what ``tag`` points at, if its link is whole."""
+        with self._boundary.action("GetContent"):
+            return read_tag_link(self._layout.tag_current_link(repository, tag))
+
+    async def write_tag(
+        self, repository: RepositoryName, tag: Tag, digest: Digest, confirmed_at: float
+    ) -> None:
+        """Point ``tag`` at ``digest``: history link first, then the current one."""
+        with self._boundary.action("PutContent"):
+            await asyncio.to_thread(self._write_tag, repository, tag, digest, confirmed_at)
+
+    async def confirm_tag(self, repository: RepositoryName, tag: Tag, confirmed_at: float) -> None:
+        """Note that upstream has confirmed a held tag, as its link's modification time."""
+        with self._boundary.action("PutContent"):
+            confirm_tag_link(self._layout.tag_current_link(repository, tag), confirmed_at)
+
+    async def list_tags(self, repository: RepositoryName) -> list[Tag] | None:
+        """Return the repository's tags in byte order, or None if it is not held at all."""
+        with self._boundary.action("List"):
+            return await asyncio.to_thread(catalog.list_tags, self._layout, repository)
+
+    async def list_repositories(self, *, after: str | None, limit: int) -> list[RepositoryName]:
+        """Return up to ``limit`` names behind ``after``, compared component by component."""
+        with self._boundary.action("List"):
+            return await asyncio.to_thread(
+                catalog.list_repositories, self._layout, after=after, limit=limit
+            )
+
+    async def read_referrers(self, repository: RepositoryName, subject: Digest) -> bytes | None:
+        """Return the kept document; None if there is none or it is no JSON."""
+        with self._boundary.action("GetContent"):
+            content = read_regular(self._layout.referrers(repository, subject))
+            return content if _is_json(content) else None
+
+    async def write_referrers(
+        self, repository: RepositoryName, subject: Digest, document: bytes
+    ) -> None:
+        """Keep a document."""
+        with self._boundary.action("PutContent"):
+            await asyncio.to_thread(
+                write_atomically, self._layout.referrers(repository, subject), document
+            )
+
+    async def check(self) -> None:
+        """Look at the root. One that is missing is well: the first write makes it."""
+        with self._boundary.action("Stat"):
+            await asyncio.to_thread(self._check_root)
+
+    async def remove_stale_partials(self) -> Purged:
+        """Remove partial blobs that can never be resumed; for the start of a process."""
+        with self._boundary.action("Delete"):
+            return await asyncio.to_thread(purge.remove_stale, self._layout.partials, self._boot_id)
+
+    async def purge_partials(self, *, older_than_seconds: float, now: float) -> Purged:
+        """Remove partial blobs not written to for so long; ``now`` is in epoch seconds.
+
+        distribution's ``uploadpurging.age`` is the same for its uploads, by default 168 h.
+        """
+        with self._boundary.action("Delete"):
+            return await asyncio.to_thread(
+                purge.remove_older,
+                self._layout.partials,
+                than_seconds=older_than_seconds,
+                now=now,
+            )
+
+    def _adopt(self, source: Digest, digest: Digest) -> int | None:
+        """Give data that distribution stored as ``source`` its second name ``digest``.
+
+        A link is no proof that both name the same bytes, so they are hashed, this once.
+        """
+        path = self._layout.blob(digest)
+        file = open_regular(self._layout.blob(source))
+        if file is None:
+            return None
+        with file:
+            if hashlib.file_digest(file, digest.hasher).hexdigest() != digest.encoded:
+                return None
+        link_atomically(self._layout.blob(source), path)
+        return data_size(path, digest)
+
+    def _write_manifest(self, repository: RepositoryName, digest: Digest, content: bytes) -> None:
+        path = self._layout.blob(digest)
+        if read_regular(path, limit_bytes=len(content) + 1) != content:
+            write_atomically(path, content)
+        write_link(self._layout.revision_link(repository, digest), digest)
+
+    def _write_tag(
+        self, repository: RepositoryName, tag: Tag, digest: Digest, confirmed_at: float
+    ) -> None:
+        write_link(self._layout.tag_index_link(repository, tag, digest), digest)
+        write_tag_link(self._layout.tag_current_link(repository, tag), digest, confirmed_at)
+
+    def _check_root(self) -> None:
+        try:
+            found = self._layout.root.stat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(found.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def _is_content_of(digest: Digest, content: bytes | None) -> bool:
+    return content is not None and Digest.of(content, digest.algorithm) == digest
+
+
+def _is_json(content: bytes | None) -> bool:
+    try:
+        json.loads(content or b"")
+    except (ValueError, RecursionError):
+        return False
+    return True

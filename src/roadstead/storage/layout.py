@@ -1,0 +1,81 @@
+"""Where everything lies below the root: distribution's layout, and ours beside it.
+
+Pure: no function here touches the disk. Source of the paths under ``docker/registry/v2``:
+facts/registry.md, section 2. What Roadstead alone needs is under ``roadstead/``, which the
+stock registry never looks at.
+
+The arguments are typed and have passed their grammar, so that no path leads out of the root:
+no component of a repository name and no tag starts with a dot, and none of a name with an
+underscore, which marks the layout's own directories.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName, Tag
+
+LAYERS = "_layers"
+MANIFESTS = "_manifests"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below ``root``, the value of ``storage.filesystem.rootdirectory``."""
+
+    root: Path
+
+    @property
+    def repositories(self) -> Path:
+        """Directory of all repositories."""
+        return Path(f"{self.root}/docker/registry/v2/repositories")
+
+    def blob(self, digest: Digest) -> Path:
+        """File with the bytes of a layer, a config or a manifest."""
+        hexadecimal = digest.encoded
+        return Path(
+            f"{self.root}/docker/registry/v2/blobs"
+            f"/{digest.algorithm}/{hexadecimal[:2]}/{hexadecimal}/data"
+        )
+
+    def repository(self, repository: RepositoryName) -> Path:
+        """Directory of one repository; other repositories may lie in it."""
+        return Path(f"{self.root}/docker/registry/v2/repositories/{repository}")
+
+    def layer_link(self, repository: RepositoryName, digest: Digest) -> Path:
+        """Link that makes a layer or config visible in a repository."""
+        return self.repository(repository) / f"{LAYERS}/{digest.algorithm}/{digest.encoded}/link"
+
+    def revision_link(self, repository: RepositoryName, digest: Digest) -> Path:
+        """Link that makes a manifest visible in a repository."""
+        revisions = f"{MANIFESTS}/revisions"
+        return self.repository(repository) / f"{revisions}/{digest.algorithm}/{digest.encoded}/link"
+
+    def tags(self, repository: RepositoryName) -> Path:
+        """Directory of a repository's tags, each a directory."""
+        return self.repository(repository) / f"{MANIFESTS}/tags"
+
+    def tag_current_link(self, repository: RepositoryName, tag: Tag) -> Path:
+        """Link to what a tag points at."""
+        return self.tags(repository) / f"{tag}/current/link"
+
+    def tag_index_link(self, repository: RepositoryName, tag: Tag, digest: Digest) -> Path:
+        """Link that records that a tag points, or once pointed, at ``digest``."""
+        return self.tags(repository) / f"{tag}/index/{digest.algorithm}/{digest.encoded}/link"
+
+    @property
+    def partials(self) -> Path:
+        """Directory of all partial blobs; one directory in it for each boot."""
+        return Path(f"{self.root}/roadstead/partial")
+
+    def partial(self, boot_id: str, digest: Digest) -> Path:
+        """File in which a blob arrives."""
+        return self.partials / f"{boot_id}/{digest.algorithm}/{digest.encoded}"
+
+    def referrers(self, repository: RepositoryName, subject: Digest) -> Path:
+        """Kept list of the referrers of ``subject``.
+
+        The underscore keeps it apart from a repository below this one.
+        """
+        directory = Path(f"{self.root}/roadstead/referrers/{repository}/_subjects")
+        return directory / f"{subject.algorithm}/{subject.encoded}.json"

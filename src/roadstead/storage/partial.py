@@ -1,0 +1,184 @@
+"""Blobs while they arrive, as files that outlive the process.
+
+One process writes a partial file, and holds a lock on it for as long. The lock, not the name,
+is the ownership: whoever finds the file locked fetches into a private one, which costs a
+second transfer and harms nobody.
+"""
+
+import fcntl
+import hashlib
+import os
+from io import FileIO
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+from uuid import uuid4
+
+from roadstead.errors import DigestMismatchError
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName
+from roadstead.storage.boundary import Boundary, storage_errors
+from roadstead.storage.durability import make_directories, sync_directory
+from roadstead.storage.layout import Layout
+from roadstead.storage.links import write_link
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def current_boot_id() -> str:
+    """Name this run of the kernel; where it has no name, this process.
+
+    Partial files are not synced while they are written, so one from before a power loss may
+    have the right size and holes in it. The hash would show that in the end, at the price of
+    the whole transfer. Only what the running kernel wrote is resumed; that it keeps, whatever
+    happens to our process.
+    """
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return str(uuid4())
+
+
+def try_lock(file: FileIO, path: Path) -> bool:
+    """Lock ``file`` for this process; False if it is another's or no longer at ``path``.
+
+    The second is for the moment between opening and locking, in which the former owner may
+    have committed the file: it must not be written any more.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(file.fileno()), found)
+
+
+def is_private(path: Path) -> bool:
+    """Say whether this is a file that no later attempt will look for."""
+    return bool(path.suffix)
+
+
+class FilesystemPartialBlob:
+    """A ``PartialBlob`` of the filesystem store; see the protocol for the contract."""
+
+    def __init__(self, digest: Digest, *, layout: Layout, boot_id: str, boundary: Boundary) -> None:
+        """Open the partial file of ``digest`` and hash what is in it.
+
+        Raises:
+            StorageError: it cannot be opened or read.
+        """
+        self._digest = digest
+        self._layout = layout
+        self._boundary = boundary
+        self._path = layout.partial(boot_id, digest)
+        self._moving = Lock()
+        self._committed = False
+        with storage_errors("opening a partial blob"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._open_locked()
+            self._file.seek(0)
+            self._hash = hashlib.file_digest(self._file, digest.hasher)
+            self._offset = self._file.tell()
+
+    @property
+    def offset(self) -> int:
+        """How many bytes are written."""
+        return self._offset
+
+    def open_reader(self) -> BinaryIO:
+        """Open the growing file, unbuffered; the handle outlives commit and discard."""
+        with storage_errors("opening a partial blob"), self._moving:
+            return self._path.open("rb", buffering=0)
+
+    def write(self, chunk: bytes) -> None:
+        """Append and hash; what a full disk refuses is not counted.
+
+        Raises:
+            StorageError: not all of it could be written.
+        """
+        rest = memoryview(chunk)
+        with storage_errors("writing a partial blob"):
+            while rest:
+                written = self._file.write(rest)
+                self._hash.update(rest[:written])
+                self._offset += written
+                rest = rest[written:]
+
+    def prefix_hexdigest(self) -> str:
+        """Return the hash of all that is written so far, in the blob's own algorithm."""
+        return self._hash.copy().hexdigest()
+
+    def verify(self) -> None:
+        """Compare the hash of what is written with the blob's digest.
+
+        Raises:
+            DigestMismatchError: it is something else.
+        """
+        actual = self.prefix_hexdigest()
+        if actual != self._digest.encoded:
+            raise DigestMismatchError(str(self._digest), f"{self._digest.algorithm}:{actual}")
+
+    def commit(self, repositories: frozenset[RepositoryName]) -> None:
+        """Sync the blob, make it visible, link it into ``repositories``; ends all writing.
+
+        Data that is there already is replaced: it holds the same bytes, or damaged ones.
+
+        Raises:
+            DigestMismatchError: the bytes are not those of the digest.
+            StorageError: a step failed. Before the rename the partial file stays.
+        """
+        self.verify()
+        data = self._layout.blob(self._digest)
+        with self._boundary.action("Move"):
+            self._sync()
+            make_directories(data.parent)
+            with self._moving:
+                self._path.replace(data)
+                self._path = data
+                self._committed = True
+            self._file.close()
+            sync_directory(data.parent)
+            for repository in sorted(repositories):
+                write_link(self._layout.layer_link(repository, self._digest), self._digest)
+
+    def restart(self) -> None:
+        """Forget all bytes written and begin anew at offset 0, in the same file."""
+        with storage_errors("restarting a partial blob"):
+            self._file.truncate(0)
+        self._hash = self._digest.hasher()
+        self._offset = 0
+
+    def discard(self) -> None:
+        """Remove the partial file, unless it is committed, and let go of it."""
+        with storage_errors("discarding a partial blob"):
+            if not self._committed and not self._file.closed:
+                self._path.unlink(missing_ok=True)
+            self._file.close()
+
+    def close(self) -> None:
+        """Let go of the file and keep it on disk, but for a private one. Idempotent."""
+        if is_private(self._path):
+            self.discard()
+        self._file.close()
+
+    def _open_locked(self) -> FileIO:
+        shared = self._path
+        while True:
+            # Appending, so that a restart through this handle needs no seek.
+            file = self._path.open("a+b", buffering=0)
+            if try_lock(file, self._path):
+                return file
+            file.close()
+            self._path = shared.with_name(f"{shared.name}.{uuid4()}")
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError:
+            # The kernel reports a failed write-back once and then takes the pages for clean:
+            # a second attempt would succeed with the bytes lost.
+            self.discard()
+            raise

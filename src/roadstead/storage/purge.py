@@ -1,0 +1,76 @@
+"""Removing partial blobs that nobody will resume.
+
+Only what no process holds locked is touched, so a purge is safe beside running ones, also
+those of another host that shares the volume.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadstead.storage.partial import is_private, try_lock
+from roadstead.storage.reading import AbsenceIgnored
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """How many partial blobs were removed, and their size together."""
+
+    files: int = 0
+    size_bytes: int = 0
+
+
+def remove_stale(partials: Path, boot_id: str) -> Purged:
+    """Remove what cannot be resumed: files of another boot, and private ones left behind.
+
+    ``current_boot_id`` says why another boot's files are not to be trusted.
+    """
+    stale = [path for path in _files(partials) if is_private(path) or _boot_of(path) != boot_id]
+    purged = _remove(stale)
+    for directory in partials.glob("*/"):
+        if directory.name != boot_id:
+            _remove_empty(directory)
+    return purged
+
+
+def remove_older(partials: Path, *, than_seconds: float, now: float) -> Purged:
+    """Remove what was last written more than ``than_seconds`` before ``now`` (epoch seconds)."""
+    return _remove(path for path in _files(partials) if now - _mtime(path, now) > than_seconds)
+
+
+def _files(partials: Path) -> list[Path]:
+    """Return all partial files: ``<boot id>/<algorithm>/<hex>``."""
+    return [path for path in partials.glob("*/*/*") if path.is_file()]
+
+
+def _boot_of(path: Path) -> str:
+    return path.parent.parent.name
+
+
+def _mtime(path: Path, default: float) -> float:
+    with AbsenceIgnored():
+        return path.stat().st_mtime
+    return default
+
+
+def _remove(paths: Iterable[Path]) -> Purged:
+    sizes = [size for path in paths if (size := _remove_unlocked(path)) is not None]
+    return Purged(files=len(sizes), size_bytes=sum(sizes))
+
+
+def _remove_unlocked(path: Path) -> int | None:
+    """Remove one file and return its size in bytes; None if it is in use or gone."""
+    with AbsenceIgnored(), path.open("r+b", buffering=0) as file:
+        if try_lock(file, path):
+            size = path.stat().st_size
+            path.unlink()
+            return size
+    return None
+
+
+def _remove_empty(boot: Path) -> None:
+    """Remove the directories of an earlier boot, unless something is left in them."""
+    for directory in (*boot.glob("*/"), boot):
+        with suppress(OSError):
+            directory.rmdir()
