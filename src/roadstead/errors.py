@@ -3,6 +3,7 @@
 RoadsteadError
 ├── InvalidReferenceError          a name, tag or digest that breaks the grammar
 ├── UnknownContentError            upstream (or the store) says: no such thing
+│   ├── NamespaceUnknownError
 │   ├── RepositoryUnknownError
 │   ├── ManifestUnknownError
 │   └── BlobUnknownError
@@ -46,6 +47,17 @@ class InvalidReferenceError(RoadsteadError):
 
 class UnknownContentError(RoadsteadError):
     """The content does not exist, as far as anybody who was asked knows."""
+
+
+class NamespaceUnknownError(UnknownContentError):
+    """The client asks for a registry that this mirror does not stand for."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"this mirror has no upstream for {namespace}; "
+            "proxy.namespaces lists the registries that its upstream stands for"
+        )
+        self.namespace = namespace
 
 
 class RepositoryUnknownError(UnknownContentError):

@@ -24,6 +24,18 @@ class OpenBlob:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeldTag:
+    """What a tag points at, and when upstream last confirmed it (seconds since the epoch).
+
+    A file system keeps that time as the modification time of the tag's current link, so that
+    freshness survives a restart, also on a volume that distribution filled.
+    """
+
+    digest: Digest
+    confirmed_at: float
+
+
 class PartialBlob(Protocol):
     """A blob while it arrives: written by one thread, read by any number of others.
 
@@ -102,11 +114,16 @@ class ManifestStore(Protocol):
     ) -> None:
         """Store verified bytes and link them. Idempotent."""
 
-    async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest | None:
+    async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> HeldTag | None:
         """Return what ``tag`` points at, if its link is whole."""
 
-    async def write_tag(self, repository: RepositoryName, tag: Tag, digest: Digest) -> None:
+    async def write_tag(
+        self, repository: RepositoryName, tag: Tag, digest: Digest, confirmed_at: float
+    ) -> None:
         """Point ``tag`` at ``digest``: history link first, then the current one."""
+
+    async def confirm_tag(self, repository: RepositoryName, tag: Tag, confirmed_at: float) -> None:
+        """Note that upstream has confirmed a held tag. Cheap: no sync; losing it costs a HEAD."""
 
     async def list_tags(self, repository: RepositoryName) -> list[Tag] | None:
         """Return the repository's tags in byte order, or None if it is not held at all."""

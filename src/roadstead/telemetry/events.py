@@ -60,6 +60,13 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheAsked:
+    """The in-memory map in front of the store was asked for a manifest or a blob's link."""
+
+    hit: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FlightStarted:
     """An upstream fetch of a blob began; ``resumed_bytes`` of it were here already."""
 
@@ -122,6 +129,7 @@ Event: TypeAlias = (
     Served
     | Fetched
     | Stored
+    | CacheAsked
     | FlightStarted
     | FlightEnded
     | TransferResumed
@@ -136,3 +144,39 @@ Observer: TypeAlias = Callable[[Event], None]
 
 def ignore(_event: Event) -> None:
     """Observe nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One answered request in full, as both request logs need it; told once, at its end.
+
+    It is no Event: it holds what a client sent, which belongs into no metric. Header values are
+    as received, empty where the client sent none; ``target`` is path and query.
+    """
+
+    peer: str
+    """Host of the TCP peer."""
+    client: str
+    """Client as distribution reports it: X-Forwarded-For, else host and port of the peer."""
+    request_id: str
+    method: str
+    target: str
+    protocol: str = "HTTP/1.1"
+    host: str = ""
+    referer: str = ""
+    user_agent: str = ""
+    status: int
+    written_bytes: int
+    content_type: str = ""
+    seconds: float
+    repository: str = ""
+    reference: str = ""
+    digest: str = ""
+    outcome: Outcome | None = None
+    error_code: str = ""
+    """Spec code in lower case words, as distribution logs it: ``manifest unknown``."""
+    error_message: str = ""
+    error_detail: str = ""
+
+
+ExchangeLog: TypeAlias = Callable[[Exchange], None]

@@ -39,7 +39,7 @@ class TagPage:
 
 
 class BlobTransfer(Protocol):
-    """One open transfer of a blob, used from one thread only; its methods block."""
+    """One open transfer of a blob, used from one thread only, but for ``abort``; methods block."""
 
     @property
     def start(self) -> int:
@@ -58,6 +58,9 @@ class BlobTransfer(Protocol):
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
+
+    def abort(self) -> None:
+        """Make a blocked ``read`` fail soon, from another thread; the process is stopping."""
 
 
 class Upstream(Protocol):

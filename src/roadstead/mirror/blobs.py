@@ -1,0 +1,120 @@
+"""Blobs: from the store, from a running flight, or from a new one."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+
+from cachetools import LRUCache
+
+from roadstead.errors import BlobUnknownError
+from roadstead.mirror.content import BlobReader, HeldBlobReader
+from roadstead.mirror.flight import Flights
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName
+from roadstead.storage.base import Store
+from roadstead.telemetry import events
+from roadstead.telemetry.events import Outcome
+from roadstead.upstream.base import Upstream
+
+# About 20 MB when full; a miss in this map costs two small file system calls.
+_KNOWN_LINKS = 100_000
+
+
+class Blobs:
+    """Finds a blob for a repository, and fetches it where it is not held."""
+
+    def __init__(
+        self, *, store: Store, upstream: Upstream, flights: Flights, observe: events.Observer
+    ) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._flights = flights
+        self._observe = observe
+        self._linked: LRUCache[tuple[RepositoryName, Digest], bool] = LRUCache(_KNOWN_LINKS)
+
+    async def open(self, repository: RepositoryName, digest: Digest) -> BlobReader:
+        """Return a reader of the blob; a fetch is joined or started if it is not held.
+
+        Raises:
+            BlobUnknownError: upstream has no such blob in this repository, or it is a manifest.
+            UpstreamError: it is not held and upstream did not give it.
+            StorageError: the store failed.
+        """
+        while True:
+            held = await self._open_held(repository, digest)
+            if held is not None:
+                return held
+            flight = self._flights.get(digest)
+            if flight is not None and repository in flight.repositories:
+                return await flight.join(Outcome.JOINED)
+            if flight is None and await self._store.stat_data(digest) is None:
+                # Another request may have started it during the look into the store.
+                flight = self._flights.get(digest)
+                if flight is None:
+                    flight = self._flights.start(self._upstream, repository, digest)
+                    return await flight.join(Outcome.MISS)
+                continue
+            await self._admit(repository, digest)
+
+    async def stat(self, repository: RepositoryName, digest: Digest) -> tuple[int | None, Outcome]:
+        """Return the blob's size in bytes (None if nobody tells) without fetching it.
+
+        Raises:
+            As ``open``.
+        """
+        held = await self._open_held(repository, digest)
+        if held is not None:
+            held.close()
+            return held.size_bytes, held.outcome
+        flight = self._flights.get(digest)
+        if (
+            flight is not None
+            and repository in flight.repositories
+            and flight.progress.size_bytes is not None
+        ):
+            return flight.progress.size_bytes, Outcome.JOINED
+        return await self._upstream.stat_blob(repository, digest), Outcome.MISS
+
+    def stream_range(
+        self, repository: RepositoryName, digest: Digest, first: int, last: int | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes] | None]:
+        """Pass one range through from upstream, unverified and unstored; see Upstream."""
+        return self._upstream.stream_range(repository, digest, first, last)
+
+    async def _open_held(self, repository: RepositoryName, digest: Digest) -> BlobReader | None:
+        key = (repository, digest)
+        if key not in self._linked:
+            self._observe(events.CacheAsked(hit=False))
+            if await self._store.stat_blob(repository, digest) is None:
+                await self._refuse_manifest(repository, digest)
+                return None
+            self._linked[key] = True
+        else:
+            self._observe(events.CacheAsked(hit=True))
+        # Opening is the check that the file is still there: another process may collect garbage.
+        opened = self._store.open_blob(digest)
+        if opened is None:
+            self._linked.pop(key, None)
+            return None
+        return HeldBlobReader(opened, Outcome.HIT)
+
+    async def _refuse_manifest(self, repository: RepositoryName, digest: Digest) -> None:
+        """Answer "unknown" for a manifest asked for as a blob.
+
+        Served as application/octet-stream it would poison containerd's image store
+        (facts/protocol.md 3.2).
+        """
+        if await self._store.has_manifest(repository, digest):
+            raise BlobUnknownError(repository, str(digest))
+
+    async def _admit(self, repository: RepositoryName, digest: Digest) -> None:
+        """Let a repository see data that is here, or arriving, for another one.
+
+        Only upstream can say whether this repository has the blob: the link is the access
+        boundary between repositories. No byte is downloaded again.
+        """
+        await self._upstream.stat_blob(repository, digest)
+        flight = self._flights.get(digest)
+        if flight is not None:
+            flight.repositories.add(repository)
+        elif await self._store.stat_data(digest) is not None:
+            await self._store.link_blob(repository, digest)

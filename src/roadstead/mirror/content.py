@@ -1,0 +1,85 @@
+"""What the mirror gives to the server: content with its descriptor and its outcome."""
+
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from roadstead.oci.descriptor import Descriptor
+from roadstead.oci.reference import Tag
+from roadstead.storage.base import OpenBlob
+from roadstead.telemetry.events import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ServedManifest:
+    """A manifest, verbatim.
+
+    ``age_seconds`` is the time since upstream last confirmed the tag, and ``stale_reason`` why
+    it could not do so now; both are None for an answer that is current.
+    """
+
+    descriptor: Descriptor
+    content: bytes
+    outcome: Outcome
+    age_seconds: float | None = None
+    stale_reason: str | None = None
+
+
+class BlobReader(Protocol):
+    """A blob to read from, whole or still arriving; whoever gets it closes it."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Where the bytes come from."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Size of the whole blob, None while nobody knows it."""
+
+    @property
+    def file(self) -> BinaryIO:
+        """The file with the bytes; shared, so read it by offset only."""
+
+    async def wait_beyond(self, offset: int) -> int:
+        """Wait for bytes behind ``offset``; return how many bytes from 0 can be read now.
+
+        Returns ``offset`` itself (or less) only at the end of the blob.
+
+        Raises:
+            RoadsteadError: they will never come; what was sent so far must not end cleanly.
+        """
+
+    def is_near(self, offset: int) -> bool:
+        """Say whether the byte at ``offset`` is there or will be soon."""
+
+    def close(self) -> None:
+        """Stop reading. Idempotent."""
+
+
+class HeldBlobReader:
+    """A blob that is complete in the store."""
+
+    def __init__(self, blob: OpenBlob, outcome: Outcome) -> None:
+        self._blob = blob
+        self.outcome = outcome
+        self.size_bytes: int | None = blob.size_bytes
+        self.file: BinaryIO = blob.file
+
+    async def wait_beyond(self, offset: int) -> int:  # noqa: ARG002 - all of it is there
+        """See BlobReader."""
+        return self._blob.size_bytes
+
+    def is_near(self, offset: int) -> bool:  # noqa: ARG002 - all of it is there
+        """See BlobReader."""
+        return True
+
+    def close(self) -> None:
+        """See BlobReader."""
+        self.file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TagListing:
+    """Tags of one repository; ``last`` is set when there are more behind it."""
+
+    tags: list[Tag]
+    last: str | None = None

@@ -1,0 +1,238 @@
+"""One running upstream fetch per digest, and its readers.
+
+A flight belongs to the process and not to the request that started it. Its pump writes a file;
+every reader follows that file at its own speed, so a slow or vanished client harms nobody and
+memory does not grow with clients.
+
+Threads: the pump publishes immutable Progress values from its thread; all else here runs on the
+event loop.
+"""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
+
+from roadstead.errors import StorageUnavailableError
+from roadstead.mirror.pump import Progress, Pump, RetryPolicy
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName
+from roadstead.storage.base import Store
+from roadstead.telemetry import events
+from roadstead.telemetry.events import Outcome
+from roadstead.upstream.base import Upstream
+
+_log = logging.getLogger("roadstead.flight")
+
+# A range this far ahead of what has arrived is still worth waiting for: at 100 MB/s it is less
+# than a tenth of a second, about what asking upstream for it separately would take.
+NEAR_BYTES = 8 * 1024 * 1024
+
+
+class Flight:
+    """A fetch as its readers see it."""
+
+    def __init__(self, digest: Digest, repository: RepositoryName) -> None:
+        self.digest = digest
+        self.repositories = {repository}
+        self._loop = asyncio.get_running_loop()
+        self._published = Progress()
+        self._progress = Progress()
+        self._wake_scheduled = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._readers = 0
+        self._ended = False
+
+    def __repr__(self) -> str:
+        progress = self._progress
+        return (
+            f"<Flight {self.digest} {progress.available}/{progress.size_bytes} bytes, "
+            f"{self._readers} readers, complete={progress.complete}, error={progress.error!r}>"
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the pump is done, one way or the other."""
+        return self._ended
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is, as of the last turn of the event loop."""
+        return self._progress
+
+    async def join(self, outcome: Outcome) -> "FlightReader":
+        """Wait until upstream has agreed to send, and become a reader.
+
+        Raises:
+            RoadsteadError: upstream refused, or the store cannot take it.
+        """
+        self._readers += 1
+        try:
+            while (file := self._progress.file) is None:
+                await self._next_news()
+        except BaseException:
+            self.leave()
+            raise
+        return FlightReader(self, file, outcome)
+
+    async def wait_beyond(self, offset: int) -> int:
+        """See BlobReader.wait_beyond."""
+        while True:
+            progress = self._progress
+            if progress.available > offset or progress.complete:
+                return progress.available
+            await self._next_news()
+
+    def leave(self) -> None:
+        """Be one reader less."""
+        self._readers -= 1
+        self._close_if_unused()
+
+    def publish(self, progress: Progress) -> None:
+        """Take the pump's news, from its thread; many pieces of news may become one wake-up."""
+        self._published = progress
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def end(self) -> None:
+        """Note that the pump is done; called on the loop."""
+        self._ended = True
+        self._wake()
+        self._close_if_unused()
+
+    def _wake(self) -> None:
+        # Cleared first: news published from here on schedules another wake-up.
+        self._wake_scheduled = False
+        self._progress = self._published
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _next_news(self) -> None:
+        if self._progress.error is not None:
+            raise self._progress.error
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _close_if_unused(self) -> None:
+        if self._ended and self._readers == 0 and self._progress.file is not None:
+            self._progress.file.close()
+
+
+class FlightReader:
+    """One client's view of a flight: a BlobReader."""
+
+    def __init__(self, flight: Flight, file: BinaryIO, outcome: Outcome) -> None:
+        self._flight = flight
+        self._closed = False
+        self.file = file
+        self.outcome = outcome
+
+    @property
+    def size_bytes(self) -> int | None:
+        """See BlobReader."""
+        return self._flight.progress.size_bytes
+
+    async def wait_beyond(self, offset: int) -> int:
+        """See BlobReader."""
+        return await self._flight.wait_beyond(offset)
+
+    def is_near(self, offset: int) -> bool:
+        """See BlobReader."""
+        progress = self._flight.progress
+        return progress.complete or offset <= progress.available + NEAR_BYTES
+
+    def close(self) -> None:
+        """See BlobReader."""
+        if not self._closed:
+            self._closed = True
+            self._flight.leave()
+
+
+class Flights:
+    """All running fetches: at most one per digest, at most ``max_transfers`` at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_transfers: int,
+        observe: events.Observer,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self._store = store
+        self._observe = observe
+        self._retry = retry or RetryPolicy()
+        self._executor = ThreadPoolExecutor(max_transfers, thread_name_prefix="transfer")
+        self._running: dict[Digest, tuple[Flight, Pump, asyncio.Task[None]]] = {}
+        self._closing = False
+
+    def get(self, digest: Digest) -> Flight | None:
+        """Return the running flight of ``digest``, if there is one."""
+        running = self._running.get(digest)
+        return running[0] if running is not None else None
+
+    def start(self, upstream: Upstream, repository: RepositoryName, digest: Digest) -> Flight:
+        """Start a flight for a digest that has none.
+
+        Raises:
+            StorageUnavailableError: the process is stopping.
+        """
+        if self._closing:
+            message = "the mirror is stopping"
+            raise StorageUnavailableError(message)
+        loop = asyncio.get_running_loop()
+        flight = Flight(digest, repository)
+
+        def observe_from_thread(event: events.Event) -> None:
+            loop.call_soon_threadsafe(self._observe, event)
+
+        pump = Pump(
+            digest=digest,
+            host=upstream.host,
+            open_partial=self._store.partial_blob,
+            open_transfer=lambda offset: upstream.open_blob(repository, digest, offset),
+            publish=flight.publish,
+            observe=observe_from_thread,
+            retry=self._retry,
+        )
+        task = loop.create_task(self._run(flight, pump))
+        self._running[digest] = (flight, pump, task)
+        return flight
+
+    async def aclose(self) -> None:
+        """Stop all flights; their partial files stay, to be resumed by the next process."""
+        self._closing = True
+        running = list(self._running.values())
+        for _, pump, _ in running:
+            pump.stop()
+        await asyncio.gather(*(task for _, _, task in running), return_exceptions=True)
+        self._executor.shutdown()
+
+    async def _run(self, flight: Flight, pump: Pump) -> None:
+        linked: frozenset[RepositoryName] = frozenset()
+
+        def repositories() -> frozenset[RepositoryName]:
+            nonlocal linked
+            linked = frozenset(flight.repositories)
+            return linked
+
+        loop = asyncio.get_running_loop()
+        try:
+            committed = await loop.run_in_executor(self._executor, pump.run, repositories)
+        finally:
+            del self._running[flight.digest]
+            flight.end()
+        error = flight.progress.error
+        self._observe(events.FlightEnded(error=type(error).__name__ if error else None))
+        if error is not None:
+            _log.warning(
+                "fetching a blob failed",
+                extra={"fields": {"digest": str(flight.digest), "error": str(error)}},
+            )
+        if committed:
+            for repository in flight.repositories - linked:
+                await self._store.link_blob(repository, flight.digest)

@@ -1,0 +1,264 @@
+"""Manifests: by digest for ever, by tag as fresh as upstream allows."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from cachetools import LRUCache
+
+from roadstead.errors import (
+    ContentError,
+    ManifestUnknownError,
+    StorageError,
+    UnknownContentError,
+    UpstreamError,
+)
+from roadstead.mirror.coalesce import Coalescer
+from roadstead.mirror.content import ServedManifest
+from roadstead.mirror.freshness import Decision, FreshnessRules, TagState, decide
+from roadstead.oci.descriptor import Descriptor
+from roadstead.oci.digest import Digest
+from roadstead.oci.manifest import parse_manifest
+from roadstead.oci.reference import Reference, RepositoryName, Tag
+from roadstead.storage.base import Store
+from roadstead.telemetry import events
+from roadstead.telemetry.events import Outcome
+from roadstead.upstream.base import FetchedManifest, ManifestHead, Upstream
+
+_log = logging.getLogger("roadstead.mirror")
+
+_CACHED_BYTES = 64 * 1024 * 1024
+_KNOWN_TAGS = 50_000
+
+Value = TypeVar("Value")
+
+
+class Manifests:
+    """Finds manifests for a repository, and fetches what is not held or no longer current."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        upstream: Upstream,
+        rules: FreshnessRules,
+        observe: events.Observer,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._rules = rules
+        self._observe = observe
+        self._clock = clock
+        self._held: LRUCache[tuple[RepositoryName, Digest], ServedManifest] = LRUCache(
+            _CACHED_BYTES, getsizeof=lambda manifest: len(manifest.content) + 500
+        )
+        self._tags: LRUCache[tuple[RepositoryName, Tag], TagState] = LRUCache(_KNOWN_TAGS)
+        self._fetches: Coalescer[tuple[RepositoryName, Reference], ServedManifest] = Coalescer()
+
+    async def by_digest(self, repository: RepositoryName, digest: Digest) -> ServedManifest:
+        """Return a manifest by its digest; upstream is asked only if it is not held.
+
+        Raises:
+            ManifestUnknownError: upstream has no such manifest.
+            ContentError: upstream sent something else.
+            UpstreamError: it is not held and upstream did not give it.
+        """
+        held = await self._read(repository, digest)
+        if held is not None:
+            return held
+        fetched, joined = await self._fetches.run(
+            (repository, digest), lambda: self._fetch(repository, digest)
+        )
+        return replace(fetched, outcome=Outcome.JOINED) if joined else fetched
+
+    async def by_tag(self, repository: RepositoryName, tag: Tag) -> ServedManifest:
+        """Return what a tag points at, asking upstream if the held answer is not fresh.
+
+        What is held is served, marked as stale, whenever upstream cannot give an answer.
+
+        Raises:
+            As ``by_digest``, if the tag is not held.
+        """
+        state = await self._tag_state(repository, tag)
+        held = await self._read(repository, state.digest) if state is not None else None
+        if state is None or held is None:
+            found, joined = await self._fetches.run(
+                (repository, tag), lambda: self._fetch_tag(repository, tag)
+            )
+            return replace(found, outcome=Outcome.JOINED) if joined else found
+        decision = decide(state, self._clock(), self._rules)
+        if decision is Decision.SERVE:
+            return held
+        if decision is Decision.SERVE_STALE:
+            return self._stale(held, state)
+        return await self._revalidate(repository, tag, state, held)
+
+    async def aclose(self) -> None:
+        """Cancel running fetches."""
+        await self._fetches.aclose()
+
+    async def _revalidate(
+        self, repository: RepositoryName, tag: Tag, state: TagState, held: ServedManifest
+    ) -> ServedManifest:
+        """Ask upstream about a held tag, for a limited time.
+
+        The question goes on when a client's patience is over, so that the next one has news.
+        """
+        try:
+            async with asyncio.timeout(self._rules.revalidation_limit):
+                answer, _ = await self._fetches.run(
+                    (repository, tag), lambda: self._fetch_tag(repository, tag, held=state.digest)
+                )
+        except TimeoutError:
+            self._note_failure(state, f"no answer from {self._upstream.host} in time")
+        except (UpstreamError, UnknownContentError, ContentError) as error:
+            self._note_failure(state, str(error))
+        else:
+            return answer
+        return self._stale(held, state)
+
+    def _note_failure(self, state: TagState, reason: str) -> None:
+        state.failed_at = self._clock()
+        state.failure = reason
+        _log.warning("serving stale manifests", extra={"fields": {"reason": reason}})
+
+    def _stale(self, held: ServedManifest, state: TagState) -> ServedManifest:
+        return replace(
+            held,
+            outcome=Outcome.STALE,
+            age_seconds=max(0.0, self._clock() - state.confirmed_at),
+            stale_reason=state.failure,
+        )
+
+    async def _tag_state(self, repository: RepositoryName, tag: Tag) -> TagState | None:
+        state = self._tags.get((repository, tag))
+        if state is None:
+            link = await self._store.resolve_tag(repository, tag)
+            if link is None:
+                return None
+            state = TagState(link.digest, link.confirmed_at)
+            self._tags[repository, tag] = state
+        return state
+
+    async def _read(self, repository: RepositoryName, digest: Digest) -> ServedManifest | None:
+        held = self._held.get((repository, digest))
+        self._observe(events.CacheAsked(hit=held is not None))
+        if held is None:
+            content = await self._store.read_manifest(repository, digest)
+            if content is None:
+                return None
+            media_type = parse_manifest(content).media_type
+            held = self._remember(repository, Descriptor(media_type, digest, len(content)), content)
+        return held
+
+    def _remember(
+        self, repository: RepositoryName, descriptor: Descriptor, content: bytes
+    ) -> ServedManifest:
+        manifest = ServedManifest(descriptor, content, Outcome.HIT)
+        # A manifest that is larger than the whole map cannot be put into it.
+        if len(content) < _CACHED_BYTES // 8:
+            self._held[repository, descriptor.digest] = manifest
+        return manifest
+
+    async def _fetch(self, repository: RepositoryName, reference: Reference) -> ServedManifest:
+        """Fetch, verify and store one manifest."""
+        started = time.perf_counter()
+        fetched = await self._ask(self._upstream.get_manifest(repository, reference))
+        size = fetched.descriptor.size
+        elapsed = time.perf_counter() - started
+        self._observe(events.Fetched(events.Kind.MANIFEST, size, elapsed))
+        await self._keep(repository, fetched)
+        manifest = self._remember(repository, fetched.descriptor, fetched.content)
+        return replace(manifest, outcome=Outcome.MISS)
+
+    async def _fetch_tag(
+        self, repository: RepositoryName, tag: Tag, *, held: Digest | None = None
+    ) -> ServedManifest:
+        """Find out what a tag points at, fetch that if it is not held, and move the tag's link.
+
+        The manifest is fetched by the digest that HEAD told, so that a tag that moves in
+        between cannot mix two versions.
+        """
+        head = await self._head(repository, tag, is_held=held is not None)
+        manifest = None
+        if head is not None and head.digest is not None:
+            manifest = await self._by_announced_digest(repository, head.digest)
+        if manifest is None:
+            manifest = await self._fetch(repository, tag)
+        digest = manifest.descriptor.digest
+        await self._confirm(repository, tag, digest, is_known=digest == held)
+        if digest == held:
+            return replace(manifest, outcome=Outcome.REVALIDATED)
+        return manifest
+
+    async def _head(
+        self, repository: RepositoryName, tag: Tag, *, is_held: bool
+    ) -> ManifestHead | None:
+        try:
+            return await self._ask(self._upstream.head_manifest(repository, tag))
+        except ManifestUnknownError:
+            if is_held:
+                raise
+            # Some mirrors of mirrors say 404 to HEAD of what they have not fetched yet; the GET
+            # that follows is the final word.
+            return None
+
+    async def _by_announced_digest(
+        self, repository: RepositoryName, digest: Digest
+    ) -> ServedManifest | None:
+        held = await self._read(repository, digest)
+        if held is not None:
+            return replace(held, outcome=Outcome.REVALIDATED)
+        try:
+            return await self._fetch(repository, digest)
+        except ManifestUnknownError:
+            # A registry whose HEAD names a digest that it does not serve: take the tag's word.
+            return None
+
+    async def _confirm(
+        self, repository: RepositoryName, tag: Tag, digest: Digest, *, is_known: bool
+    ) -> None:
+        now = self._clock()
+        self._tags[repository, tag] = TagState(digest, now)
+        try:
+            if is_known:
+                await self._store.confirm_tag(repository, tag, now)
+            else:
+                await self._store.write_tag(repository, tag, digest, now)
+        except StorageError as error:
+            self._log_not_kept(repository, tag, error)
+
+    async def _keep(self, repository: RepositoryName, fetched: FetchedManifest) -> None:
+        """Store a manifest; a store in trouble does not keep it from the client."""
+        digest = fetched.descriptor.digest
+        try:
+            await self._store.write_manifest(repository, digest, fetched.content)
+        except StorageError as error:
+            self._log_not_kept(repository, digest, error)
+        else:
+            self._observe(events.Stored(events.Kind.MANIFEST, len(fetched.content)))
+
+    def _log_not_kept(
+        self, repository: RepositoryName, reference: Reference, error: StorageError
+    ) -> None:
+        _log.error(
+            "a manifest could not be stored",
+            extra={
+                "fields": {
+                    "repository": repository,
+                    "reference": str(reference),
+                    "error": str(error),
+                }
+            },
+        )
+
+    async def _ask(self, call: Awaitable[Value]) -> Value:
+        try:
+            return await call
+        except UpstreamError as error:
+            self._observe(events.UpstreamFailed(error.upstream, type(error).__name__))
+            raise

@@ -1,0 +1,219 @@
+"""Carries one blob from upstream into its partial file, in a thread of its own.
+
+The pump reads, hashes and writes with blocking calls and publishes its progress; it knows
+nothing of clients. A cut transfer is resumed where it stopped. The last bytes are not
+published before the digest is known to be right, so that wrong content can never end cleanly
+towards a reader; syncing and renaming come after that and delay nobody.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from roadstead.errors import (
+    ContentError,
+    DigestMismatchError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamUnreachableError,
+)
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName
+from roadstead.storage.base import PartialBlob
+from roadstead.telemetry import events
+from roadstead.upstream.base import BlobTransfer
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a fetch is.
+
+    ``file`` is the growing file once upstream has agreed to send; ``available`` bytes of it
+    may be shown to readers; ``size_bytes`` is None while upstream has not told the size;
+    ``complete`` says that the digest is right; ``error`` is what ended an incomplete fetch.
+    """
+
+    file: BinaryIO | None = None
+    size_bytes: int | None = None
+    available: int = 0
+    complete: bool = False
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How a transfer is resumed: after ``attempts`` failures in a row without a byte, give up.
+
+    Delays grow from ``first_delay_seconds`` by doubling up to ``longest_delay_seconds``.
+    """
+
+    attempts: int = 4
+    first_delay_seconds: float = 0.2
+    longest_delay_seconds: float = 5.0
+
+    def delay_seconds(self, failures: int) -> float:
+        """Return the pause before the next try, after so many failures in a row."""
+        return min(self.first_delay_seconds * 2.0**failures, self.longest_delay_seconds)
+
+
+class Pump:
+    """One run of one fetch."""
+
+    def __init__(
+        self,
+        *,
+        digest: Digest,
+        host: str,
+        open_partial: Callable[[Digest], PartialBlob],
+        open_transfer: Callable[[int], BlobTransfer],
+        publish: Callable[[Progress], None],
+        observe: events.Observer,
+        retry: RetryPolicy,
+    ) -> None:
+        """Take what to call; ``publish`` and ``observe`` are called from the pump's thread."""
+        self._digest = digest
+        self._host = host
+        self._open_partial = open_partial
+        self._open_transfer = open_transfer
+        self._publish = publish
+        self._observe = observe
+        self._retry = retry
+        self._progress = Progress()
+        self._stopping = threading.Event()
+        self._transfer: BlobTransfer | None = None
+
+    def stop(self) -> None:
+        """Make ``run`` end soon; what has arrived stays on disk. Callable from any thread."""
+        self._stopping.set()
+        transfer = self._transfer
+        if transfer is not None:
+            transfer.abort()
+
+    def run(self, repositories: Callable[[], frozenset[RepositoryName]]) -> bool:
+        """Fetch, verify and commit; return whether the blob is in the store now.
+
+        ``repositories`` is asked at the end for the repositories to link the blob into.
+        """
+        started = time.perf_counter()
+        partial: PartialBlob | None = None
+        try:
+            partial = self._open_partial(self._digest)
+            resumed = partial.offset
+            self._observe(events.FlightStarted(resumed_bytes=resumed))
+            self._fill(partial)
+            partial.verify()
+            self._set(available=partial.offset, size_bytes=partial.offset, complete=True)
+            self._report_fetched(partial.offset - resumed, time.perf_counter() - started)
+            partial.commit(repositories())
+            self._observe(events.Stored(events.Kind.BLOB, partial.offset))
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: every reader must hear of it
+            if partial is not None and (isinstance(error, ContentError) or not partial.offset):
+                partial.discard()
+            self._set(error=error)
+            return False
+        else:
+            return True
+        finally:
+            if partial is not None:
+                partial.close()
+
+    def _report_fetched(self, size_bytes: int, seconds: float) -> None:
+        self._observe(events.Fetched(events.Kind.BLOB, size_bytes, seconds))
+
+    def _fill(self, partial: PartialBlob) -> None:
+        """Transfer until all is written, resuming as long as each try brings something."""
+        failures = 0
+        while True:
+            before = partial.offset
+            try:
+                self._transfer_once(partial)
+            except UpstreamError as error:
+                failures = 0 if partial.offset > before else failures + 1
+                if not error.retryable or failures > self._retry.attempts:
+                    raise
+                if self._stopping.wait(self._retry.delay_seconds(failures)):
+                    raise
+                self._observe(events.TransferResumed(partial.offset))
+            else:
+                return
+
+    def _transfer_once(self, partial: PartialBlob) -> None:
+        with closing(self._open_transfer(partial.offset)) as transfer:
+            self._transfer = transfer
+            try:
+                surplus = self._align(partial, transfer)
+                self._check_size(partial, transfer.size_bytes)
+                self._copy(partial, transfer, surplus)
+            finally:
+                self._transfer = None
+
+    def _align(self, partial: PartialBlob, transfer: BlobTransfer) -> bytes:
+        """Bring a transfer that began at 0 to where the file ends; return what was read beyond.
+
+        The skipped prefix is hashed and compared with what is on disk (and may have been shown
+        to readers): a registry that ignores Range must not splice two different contents.
+        """
+        if transfer.start == partial.offset:
+            return b""
+        if transfer.start != 0:
+            message = f"the transfer began at {transfer.start} and not at {partial.offset}"
+            raise UpstreamProtocolError(message, upstream=self._host)
+        hasher = self._digest.hasher()
+        remaining = partial.offset
+        chunk = b""
+        while remaining > 0:
+            chunk = transfer.read()
+            if not chunk:
+                message = "the transfer ended before the point to resume at"
+                raise UpstreamUnreachableError(message, upstream=self._host)
+            hasher.update(chunk[:remaining])
+            surplus = chunk[remaining:]
+            remaining -= len(chunk)
+            if remaining <= 0:
+                chunk = surplus
+        if hasher.hexdigest() != partial.prefix_hexdigest():
+            return self._begin_anew(partial)
+        return chunk
+
+    def _begin_anew(self, partial: PartialBlob) -> bytes:
+        """Drop a prefix that upstream contradicts, unless a reader may have seen it."""
+        if self._progress.available > 0:
+            raise DigestMismatchError(str(self._digest), "another content than before the cut")
+        partial.restart()
+        message = "the partial download on disk was not the beginning of this blob"
+        raise UpstreamUnreachableError(message, upstream=self._host)
+
+    def _check_size(self, partial: PartialBlob, size_bytes: int | None) -> None:
+        known = self._progress.size_bytes
+        if known is not None and size_bytes not in (None, known):
+            message = f"the size changed from {known} to {size_bytes} bytes"
+            raise UpstreamProtocolError(message, upstream=self._host)
+        size = known if known is not None else size_bytes
+        file = self._progress.file or partial.open_reader()
+        # All that is on disk may be shown, but for the last byte: see the module's first words.
+        available = partial.offset if size is not None and partial.offset < size else 0
+        self._set(file=file, size_bytes=size, available=max(available, self._progress.available))
+
+    def _copy(self, partial: PartialBlob, transfer: BlobTransfer, surplus: bytes) -> None:
+        size = self._progress.size_bytes
+        chunk = surplus or transfer.read()
+        while chunk:
+            # With an unknown size any chunk may be the last one, so it waits for its successor.
+            held_back = partial.offset
+            partial.write(chunk)
+            if self._stopping.is_set():
+                message = "the transfer was stopped"
+                raise UpstreamUnreachableError(message, upstream=self._host)
+            available = held_back if size is None or partial.offset >= size else partial.offset
+            self._set(available=available)
+            chunk = transfer.read()
+        if size is not None and partial.offset != size:
+            message = f"{partial.offset} bytes arrived instead of {size}"
+            raise UpstreamUnreachableError(message, upstream=self._host)
+
+    def _set(self, **changes: object) -> None:
+        self._progress = replace(self._progress, **changes)  # type: ignore[arg-type] # its own fields
+        self._publish(self._progress)

@@ -1,0 +1,82 @@
+"""One request on its way through the server: filled by handlers, then told to observers."""
+
+import itertools
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from roadstead.server.errors import ErrorResponse
+from roadstead.telemetry import events
+from roadstead.telemetry.events import Outcome
+
+_PROCESS_ID = secrets.token_hex(6)
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A request, and what becomes of it.
+
+    ``common_headers`` go onto every answer of the API. ``label`` is empty for a path that is no
+    endpoint; ``sent_bytes`` counts body bytes handed to the kernel; ``failure`` says what went
+    wrong, be it answered with an error or with a broken connection.
+    """
+
+    request: web.BaseRequest
+    common_headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    started: float = field(default_factory=time.perf_counter)
+    label: str = ""
+    repository: str = ""
+    reference: str = ""
+    digest: str = ""
+    outcome: Outcome | None = None
+    sent_bytes: int = 0
+    failure: str = ""
+
+    @property
+    def method(self) -> str:
+        """The request's verb."""
+        return self.request.method
+
+    @property
+    def is_head(self) -> bool:
+        """Whether no body may be sent."""
+        return self.request.method == "HEAD"
+
+    def summary(self, response: web.StreamResponse | None) -> events.Exchange:
+        """Sum up for the request logs; ``response`` is None if the server is stopping."""
+        request = self.request
+        headers = request.headers
+        peer = _peer(request)
+        error = response if isinstance(response, ErrorResponse) else None
+        return events.Exchange(
+            peer=peer,
+            client=headers.get("X-Forwarded-For") or peer,
+            request_id=f"{_PROCESS_ID}-{next(_NUMBERS):x}",
+            method=request.method,
+            target=request.raw_path,
+            protocol=f"HTTP/{request.version.major}.{request.version.minor}",
+            host=headers.get("Host", ""),
+            referer=headers.get("Referer", ""),
+            user_agent=headers.get("User-Agent", ""),
+            status=response.status if response is not None else 0,
+            written_bytes=self.sent_bytes,
+            content_type=response.headers.get("Content-Type", "") if response is not None else "",
+            seconds=time.perf_counter() - self.started,
+            repository=self.repository,
+            reference=self.reference,
+            digest=self.digest,
+            outcome=self.outcome,
+            error_code=error.code.name.lower().replace("_", " ") if error is not None else "",
+            error_message=error.message if error is not None else self.failure,
+            error_detail=self.failure if error is not None else "",
+        )
+
+
+def _peer(request: web.BaseRequest) -> str:
+    transport = request.transport
+    name = transport.get_extra_info("peername") if transport is not None else None
+    return str(name[0]) if isinstance(name, tuple) else "@"

@@ -1,0 +1,74 @@
+"""Listening sockets: TCP or unix, plain or TLS, with a graceful end."""
+
+import ssl
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+# A multi-range list of a lazy-pulling client runs to many KiB (facts/protocol.md 6).
+_MAX_HEADER_BYTES = 64 * 1024
+# docker opens a connection per request; containerd keeps about four. An idle one costs little,
+# but not for an hour.
+_KEEPALIVE_SECONDS = 75.0
+
+
+class Listener:
+    """One address that is served until ``aclose``."""
+
+    def __init__(self, handler: RequestHandler, *, drain_seconds: float) -> None:
+        """``drain_seconds`` is how long requests under way may go on at the end."""
+        self._runner = web.ServerRunner(
+            web.Server(
+                handler,
+                access_log=None,
+                keepalive_timeout=_KEEPALIVE_SECONDS,
+                max_line_size=_MAX_HEADER_BYTES,
+                max_field_size=_MAX_HEADER_BYTES,
+                auto_decompress=False,
+                lingering_time=1.0,
+            ),
+            shutdown_timeout=drain_seconds,
+        )
+
+    async def listen_tcp(
+        self, host: str | None, port: int, *, context: ssl.SSLContext | None = None
+    ) -> int:
+        """Listen on ``host`` (None: all addresses, IPv4 and IPv6); return the port.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=context, backlog=1024)
+        await site.start()
+        bound: int = self._runner.addresses[0][1]
+        return bound
+
+    async def listen_unix(self, path: Path) -> None:
+        """Listen on a unix socket; a socket left behind at ``path`` is replaced.
+
+        Raises:
+            OSError: the path is taken by something else, or cannot be bound.
+        """
+        _remove_stale_socket(path)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, path, backlog=1024).start()
+
+    async def aclose(self) -> None:
+        """Stop listening, let requests under way finish within the drain time, close."""
+        await self._runner.cleanup()
+
+
+def _remove_stale_socket(path: Path) -> None:
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        message = f"{path} exists and is not a socket"
+        raise FileExistsError(message)
+    path.unlink()
