@@ -1,0 +1,158 @@
+"""Every metric family that is exported, grouped by what it tells about.
+
+The table in docs/operations.md lists the same names; a test compares the two.
+"""
+
+import platform
+from collections.abc import Iterable
+
+from prometheus_client.core import Metric
+
+from roadstead.telemetry.events import Kind, Outcome
+from roadstead.telemetry.series import Counter, Gauge, Histogram
+
+HANDLERS = ("base", "blob", "catalog", "manifest", "tags", "referrers")
+"""Values of the label ``handler``; whatever else is routed is counted as ``other``."""
+
+_DURATION_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
+_ACTION_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_FETCH_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_SIZE_BYTES = tuple(1024 * 2**power for power in range(22))
+
+
+class _Group:
+    """A collector of the families that are its attributes."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what a scrape exports now."""
+        for family in vars(self).values():
+            yield family.family()
+
+
+class HttpFamilies(_Group):
+    """Requests, as distribution counts them."""
+
+    def __init__(self) -> None:
+        self.in_flight = Gauge(
+            "registry_http_in_flight_requests", "Requests being answered now.", ("handler",)
+        )
+        self.in_flight.initialise(*((handler,) for handler in HANDLERS))
+        self.requests = Counter(
+            "registry_http_requests_total",
+            "Requests answered.",
+            ("handler", "code", "method"),
+        )
+        self.seconds = Histogram(
+            "registry_http_request_duration_seconds",
+            "Seconds from the routing of a request to the end of its answer.",
+            bounds=_DURATION_SECONDS,
+            labels=("handler", "method"),
+        )
+        self.request_bytes = Histogram(
+            "registry_http_request_size_bytes",
+            "Size of request bodies in bytes.",
+            bounds=_SIZE_BYTES,
+            labels=("handler",),
+        )
+        self.response_bytes = Histogram(
+            "registry_http_response_size_bytes",
+            "Size of response bodies in bytes.",
+            bounds=_SIZE_BYTES,
+            labels=("handler",),
+        )
+
+
+class ProxyFamilies(_Group):
+    """The mirror's work; all ten series exist from the start, as in distribution 3.x."""
+
+    def __init__(self) -> None:
+        self.requests = _by_kind("requests", "Blobs and manifests served.")
+        self.hits = _by_kind("hits", "Served from what was held: hit, revalidated or stale.")
+        self.misses = _by_kind("misses", "Served from upstream: miss or joined.")
+        self.pulled_bytes = _by_kind("pulled_bytes", "Bytes fetched from upstream.")
+        self.pushed_bytes = _by_kind("pushed_bytes", "Bytes sent to clients.")
+
+
+class StorageFamilies(_Group):
+    """The store and the descriptor map in front of it."""
+
+    def __init__(self) -> None:
+        self.action_seconds = Histogram(
+            "registry_storage_action_seconds",
+            "Seconds that a storage action took.",
+            bounds=_ACTION_SECONDS,
+            labels=("driver", "action"),
+        )
+        self.cache = Counter(
+            "registry_storage_cache_total",
+            "Look-ups in the descriptor map, as distribution 2.8 counts them.",
+            ("type",),
+        )
+        self.cache.initialise(("Request",), ("Hit",), ("Miss",))
+        self.cache_requests = _single(
+            "registry_storage_cache_requests_total", "Look-ups in the descriptor map."
+        )
+        self.cache_hits = _single(
+            "registry_storage_cache_hits_total", "Look-ups in the descriptor map that found."
+        )
+        self.cache_errors = _single(
+            "registry_storage_cache_errors_total",
+            "Look-ups in the descriptor map that failed; always 0, the map is in memory.",
+        )
+        self.upload_bytes = _single(
+            "registry_storage_blob_upload_bytes_total", "Bytes committed to the cache."
+        )
+
+
+class OwnFamilies(_Group):
+    """What distribution cannot say."""
+
+    def __init__(self, version: str) -> None:
+        self.build = Gauge(
+            "roadstead_build_info", "The running program; always 1.", ("version", "python")
+        )
+        self.build.values[version, platform.python_version()] = 1
+        self.requests = Counter(
+            "roadstead_requests_total",
+            "Blobs and manifests served, by where the answer came from.",
+            ("kind", "outcome"),
+        )
+        self.requests.initialise(*((kind, outcome) for kind in Kind for outcome in Outcome))
+        self.flights = Gauge("roadstead_flights", "Upstream fetches of blobs that run now.")
+        self.flights.initialise(())
+        self.flights_ended = Counter(
+            "roadstead_flights_ended_total",
+            "Upstream fetches of blobs that ended, by the error that ended them.",
+            ("error",),
+        )
+        self.flights_ended.initialise(("none",))
+        self.flight_resumed_bytes = _single(
+            "roadstead_flight_resumed_bytes_total",
+            "Bytes not fetched again, because an earlier attempt had left them.",
+        )
+        self.transfers_resumed = _single(
+            "roadstead_transfers_resumed_total", "Cut transfers that went on where they stopped."
+        )
+        self.upstream_errors = Counter(
+            "roadstead_upstream_errors_total",
+            "Calls upstream that failed for good.",
+            ("upstream", "error"),
+        )
+        self.fetch_seconds = Histogram(
+            "roadstead_fetch_seconds",
+            "Seconds from the start of an upstream fetch to verified content.",
+            bounds=_FETCH_SECONDS,
+            labels=("kind",),
+        )
+
+
+def _by_kind(name: str, text: str) -> Counter:
+    counter = Counter(f"registry_proxy_{name}_total", text, ("type",))
+    counter.initialise(*((kind,) for kind in Kind))
+    return counter
+
+
+def _single(name: str, text: str) -> Counter:
+    counter = Counter(name, text)
+    counter.initialise(())
+    return counter

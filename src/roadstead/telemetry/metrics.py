@@ -1,0 +1,147 @@
+"""What happened, as Prometheus metrics: an observer of events on a registry of its own.
+
+Names, labels and buckets are those of distribution 3.x (facts: registry, section 5.3), so that
+its dashboards work, and with them ``registry_storage_cache_total`` of 2.8 and
+``registry_storage_blob_upload_bytes_total``, which no version had but users look for. What
+distribution cannot say has the prefix ``roadstead_``. Every label takes its values from a closed
+set; nothing that a client sends becomes a label.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from roadstead.telemetry import events
+from roadstead.telemetry.events import Event, Kind, Outcome
+from roadstead.telemetry.families import (
+    HANDLERS,
+    HttpFamilies,
+    OwnFamilies,
+    ProxyFamilies,
+    StorageFamilies,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# client_golang lower-cases the methods it knows and calls all others "unknown".
+_METHODS = {
+    name: name.lower()
+    for name in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
+}
+_CODES = {status: str(status) for status in range(100, 600)}
+_HANDLERS = {handler: (handler,) for handler in HANDLERS}
+_OTHER_HANDLER = ("other",)
+_HITS = frozenset({Outcome.HIT, Outcome.REVALIDATED, Outcome.STALE})
+
+
+class Metrics:
+    """An observer that counts; a scrape and ``/debug/vars`` read from it."""
+
+    def __init__(self, *, version: str, storage_driver: str) -> None:
+        """Label the build with ``version`` and storage timings with ``storage_driver``."""
+        self._driver = storage_driver
+        self._http = HttpFamilies()
+        self._proxy = ProxyFamilies()
+        self._storage = StorageFamilies()
+        self._own = OwnFamilies(version)
+        # By type, because a request costs three events and a chain of tests costs more.
+        self._count: dict[type, Callable[[Any], None]] = {
+            events.Served: self._count_served,
+            events.Fetched: self._count_fetched,
+            events.Stored: self._count_stored,
+            events.FlightStarted: self._count_flight_started,
+            events.FlightEnded: self._count_flight_ended,
+            events.TransferResumed: self._count_transfer_resumed,
+            events.UpstreamFailed: self._count_upstream_failed,
+            events.StorageTimed: self._count_storage_timed,
+            events.CacheAsked: self._count_cache_asked,
+            events.RequestStarted: self._count_request_started,
+            events.RequestEnded: self._count_request_ended,
+        }
+        self._registry = CollectorRegistry()
+        for group in (self._http, self._proxy, self._storage, self._own):
+            self._registry.register(group)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def __call__(self, event: Event) -> None:
+        """Count ``event``."""
+        self._count[type(event)](event)
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the body of a scrape and its Content-Type (text format 0.0.4)."""
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def proxy_totals(self, kind: Kind) -> dict[str, int]:
+        """Return the proxy counters of ``kind`` under distribution's names in /debug/vars."""
+        label = (kind,)
+        return {
+            "Requests": int(self._proxy.requests.values[label]),
+            "Hits": int(self._proxy.hits.values[label]),
+            "Misses": int(self._proxy.misses.values[label]),
+            "BytesPulled": int(self._proxy.pulled_bytes.values[label]),
+            "BytesPushed": int(self._proxy.pushed_bytes.values[label]),
+        }
+
+    def _count_served(self, event: events.Served) -> None:
+        kind = (event.kind,)
+        self._own.requests.values[event.kind, event.outcome] += 1
+        self._proxy.requests.values[kind] += 1
+        self._proxy.pushed_bytes.values[kind] += event.sent_bytes
+        answers = self._proxy.hits if event.outcome in _HITS else self._proxy.misses
+        answers.values[kind] += 1
+
+    def _count_fetched(self, event: events.Fetched) -> None:
+        kind = (event.kind,)
+        self._proxy.pulled_bytes.values[kind] += event.size_bytes
+        self._own.fetch_seconds.series(kind).observe(event.seconds)
+
+    def _count_stored(self, event: events.Stored) -> None:
+        self._storage.upload_bytes.values[()] += event.size_bytes
+
+    def _count_flight_started(self, event: events.FlightStarted) -> None:
+        self._own.flights.values[()] += 1
+        self._own.flight_resumed_bytes.values[()] += event.resumed_bytes
+
+    def _count_flight_ended(self, event: events.FlightEnded) -> None:
+        self._own.flights.values[()] -= 1
+        self._own.flights_ended.values[(event.error or "none",)] += 1
+
+    def _count_transfer_resumed(self, _event: events.TransferResumed) -> None:
+        self._own.transfers_resumed.values[()] += 1
+
+    def _count_upstream_failed(self, event: events.UpstreamFailed) -> None:
+        self._own.upstream_errors.values[event.upstream, event.error] += 1
+
+    def _count_storage_timed(self, event: events.StorageTimed) -> None:
+        self._storage.action_seconds.series((self._driver, event.action)).observe(event.seconds)
+
+    def _count_cache_asked(self, event: events.CacheAsked) -> None:
+        self._storage.cache_requests.values[()] += 1
+        self._storage.cache.values[("Request",)] += 1
+        self._storage.cache.values[("Hit" if event.hit else "Miss",)] += 1
+        if event.hit:
+            self._storage.cache_hits.values[()] += 1
+
+    def _count_request_started(self, event: events.RequestStarted) -> None:
+        self._http.in_flight.values[_HANDLERS.get(event.handler, _OTHER_HANDLER)] += 1
+
+    def _count_request_ended(self, event: events.RequestEnded) -> None:
+        http = self._http
+        handler = _HANDLERS.get(event.handler, _OTHER_HANDLER)
+        method = _METHODS.get(event.method, "unknown")
+        code = _CODES.get(event.status, "unknown")
+        http.in_flight.values[handler] -= 1
+        http.requests.values[handler[0], code, method] += 1
+        http.seconds.series((handler[0], method)).observe(event.seconds)
+        http.request_bytes.series(handler).observe(event.request_bytes)
+        http.response_bytes.series(handler).observe(event.response_bytes)
