@@ -187,29 +187,30 @@ class Flights:
         loop = asyncio.get_running_loop()
         flight = Flight(digest, repository)
 
-        def observe_from_thread(event: events.Event) -> None:
-            loop.call_soon_threadsafe(self._observe, event)
-
         pump = Pump(
             digest=digest,
             host=upstream.host,
             open_partial=self._store.partial_blob,
             open_transfer=lambda offset: upstream.open_blob(repository, digest, offset),
             publish=flight.publish,
-            observe=observe_from_thread,
+            observe=self._observe,
             retry=self._retry,
         )
         task = loop.create_task(self._run(flight, pump))
         self._running[digest] = (flight, pump, task)
         return flight
 
+    async def landed(self) -> None:
+        """Wait until the flights that are under way now have ended."""
+        tasks = [task for _, _, task in self._running.values()]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def aclose(self) -> None:
         """Stop all flights; their partial files stay, to be resumed by the next process."""
         self._closing = True
-        running = list(self._running.values())
-        for _, pump, _ in running:
+        for _, pump, _ in self._running.values():
             pump.stop()
-        await asyncio.gather(*(task for _, _, task in running), return_exceptions=True)
+        await self.landed()
         self._executor.shutdown()
 
     async def _run(self, flight: Flight, pump: Pump) -> None:

@@ -5,6 +5,7 @@ only looks inside.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from roadstead.errors import InvalidReferenceError, ManifestInvalidError
 from roadstead.oci import mediatype
 from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.digest import Digest
+
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ def parse_manifest(content: bytes, content_type: str | None = None) -> Manifest:
 
 def _media_type(document: dict[str, Any], content_type: str | None) -> str:
     declared = document.get("mediaType")
-    if isinstance(declared, str) and declared:
+    # It becomes a header: what is not spelled as a media type (RFC 6838) is not taken for one.
+    if isinstance(declared, str) and _MEDIA_TYPE.fullmatch(declared):
         return declared
     if document.get("schemaVersion") == 1:
         signed = "signatures" in document

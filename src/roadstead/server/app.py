@@ -51,6 +51,8 @@ class RegistryApp:
         self._namespaces = namespaces
         self._common_headers = [
             ("Docker-Distribution-Api-Version", "registry/2.0"),
+            # Else aiohttp tells its own and Python's version.
+            ("Server", "roadstead"),
             *((name, value) for name, values in extra_headers.items() for value in values),
         ]
         self._prefix = prefix.rstrip("/")

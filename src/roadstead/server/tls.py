@@ -1,18 +1,11 @@
 """The TLS side of a listener, in distribution's terms."""
 
 import ssl
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 
 
-class ClientAuth(StrEnum):
-    """What is asked of client certificates: the values of ``http.tls.clientauth``."""
-
-    REQUEST = "request-client-cert"
-    REQUIRE_ANY = "require-any-client-cert"
-    VERIFY_IF_GIVEN = "verify-client-cert-if-given"
-    REQUIRE_AND_VERIFY = "require-and-verify-client-cert"
+_MINIMUM_VERSIONS = {"tls1.2": ssl.TLSVersion.TLSv1_2, "tls1.3": ssl.TLSVersion.TLSv1_3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +13,7 @@ class TlsFiles:
     """Files and rules of one TLS listener.
 
     ``ciphers`` is OpenSSL's list for TLS 1.2, empty for the library's choice. ``client_cas``
-    switches client authentication on.
+    switches client authentication on; ``client_auth`` is the value of ``http.tls.clientauth``.
     """
 
     certificate: Path
@@ -28,7 +21,7 @@ class TlsFiles:
     minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
     ciphers: str = ""
     client_cas: tuple[Path, ...] = ()
-    client_auth: ClientAuth = field(default=ClientAuth.REQUIRE_AND_VERIFY)
+    client_auth: str = "require-and-verify-client-cert"
 
 
 def make_context(files: TlsFiles) -> ssl.SSLContext:
@@ -47,6 +40,12 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
     if files.client_cas:
         for path in files.client_cas:
             context.load_verify_locations(path)
-        is_required = files.client_auth in (ClientAuth.REQUIRE_ANY, ClientAuth.REQUIRE_AND_VERIFY)
+        # "request" and "verify if given" are one here: OpenSSL checks what it is given.
+        is_required = files.client_auth == "require-and-verify-client-cert"
         context.verify_mode = ssl.CERT_REQUIRED if is_required else ssl.CERT_OPTIONAL
     return context
+
+
+def minimum_version(name: str) -> ssl.TLSVersion:
+    """Translate ``http.tls.minimumtls``."""
+    return _MINIMUM_VERSIONS[name]

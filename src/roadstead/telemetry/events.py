@@ -1,9 +1,12 @@
 """What happened, as frozen values handed to an observer.
 
 The core reports facts and knows no metric and no log line; metrics and logs are observers
-that the composition root plugs in. Observers run on the event loop and must not block.
+that the composition root plugs in. Events may come from any thread; observers that mind are
+wrapped by ``on_loop``. They must not block.
 """
 
+import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -180,3 +183,17 @@ class Exchange:
 
 
 ExchangeLog: TypeAlias = Callable[[Exchange], None]
+
+
+def on_loop(observer: Observer) -> Observer:
+    """Wrap an observer so that events from other threads reach it on the running event loop."""
+    loop = asyncio.get_running_loop()
+    home = threading.get_ident()
+
+    def forward(event: Event) -> None:
+        if threading.get_ident() == home:
+            observer(event)
+        else:
+            loop.call_soon_threadsafe(observer, event)
+
+    return forward

@@ -1,0 +1,46 @@
+"""The ``roadstead`` command."""
+
+from typing import Annotated
+
+import typer
+
+from roadstead import __version__
+from roadstead.cli import config, serve
+
+app = typer.Typer(
+    name="roadstead",
+    help="A read-only mirror and pull-through cache for container registries.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(config.app, name="config")
+app.command("serve")(serve.serve)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"roadstead {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    _print_version(wanted=True)
+
+
+def main() -> None:
+    """Run the command line; the installed entry point."""
+    app()

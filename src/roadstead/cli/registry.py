@@ -1,0 +1,49 @@
+"""The ``registry`` command: distribution's command line, for whoever calls it by that name.
+
+``registry serve FILE``, ``registry FILE``, ``registry --version`` and ``registry help`` work as
+they do there, so that scripts, units and entry points need no change.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from roadstead import __version__
+from roadstead.cli import serve
+
+USAGE = """\
+Usage:
+  registry serve [FILE]    run the mirror
+  registry [FILE]          the same
+  registry --version       print the version
+  registry help            print this text
+
+The roadstead command has more to offer: roadstead --help.
+"""
+
+
+def main() -> None:
+    """Run the command line; the installed entry point."""
+    sys.exit(run(sys.argv[0], sys.argv[1:]))
+
+
+def run(program: str, arguments: Sequence[str]) -> int:
+    """Carry out one command line; return the exit status."""
+    match list(arguments):
+        case ["--version" | "-v"]:
+            sys.stdout.write(f"{program} roadstead {__version__}\n")
+            return 0
+        case ["help" | "--help" | "-h", *_]:
+            sys.stdout.write(USAGE)
+            return 0
+        case ["serve"]:
+            return serve.run(None)
+        case ["serve", file]:
+            return serve.run(file)
+        case [file] if file.endswith((".yml", ".yaml")):
+            return serve.run(file)
+        case []:
+            sys.stdout.write(USAGE)
+            return 0
+        case unknown:
+            sys.stderr.write(f"unknown command: {' '.join(unknown)}\n\n{USAGE}")
+            return 1

@@ -1,0 +1,152 @@
+"""A whole mirror in this process: scripted upstream, store in a folder, server on loopback."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roadstead.mirror.blobs import Blobs
+from roadstead.mirror.content import BlobReader
+from roadstead.mirror.flight import Flights
+from roadstead.mirror.freshness import FreshnessRules
+from roadstead.mirror.listings import Listings
+from roadstead.mirror.manifests import Manifests
+from roadstead.mirror.mirror import Mirror
+from roadstead.mirror.pump import RetryPolicy
+from roadstead.oci.reference import RepositoryName
+from roadstead.server.app import RegistryApp
+from roadstead.server.listener import Listener
+from roadstead.server.registry import RegistryHandlers
+from roadstead.simulator.registry import ScriptedRegistry
+from roadstead.storage.filesystem import FilesystemStore
+from roadstead.telemetry.events import Event, Exchange, Served, on_loop
+from roadstead.upstream.client import RegistryUpstream
+from roadstead.upstream.retry import Retries
+from roadstead.upstream.timeouts import Timeouts
+from tests.support.clock import Clock
+
+APP = RepositoryName("library/app")
+OTHER = RepositoryName("library/other")
+
+
+async def _at_once(_seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+@dataclass
+class Rig:
+    """The parts, to be looked at and steered by tests."""
+
+    upstream: ScriptedRegistry
+    store: FilesystemStore
+    root: Path
+    flights: Flights
+    mirror: Mirror
+    clock: Clock
+    events: list[Event]
+    exchanges: list[Exchange] = field(default_factory=list)
+    healthy: bool = True
+    url: str = ""
+    port: int = 0
+
+    def served(self) -> list[str]:
+        """Return the outcomes of all that was served so far."""
+        return [str(event.outcome) for event in self.events if isinstance(event, Served)]
+
+    def files(self, pattern: str = "**/*") -> list[str]:
+        """List the files of the store."""
+        return sorted(
+            str(path.relative_to(self.root)) for path in self.root.glob(pattern) if path.is_file()
+        )
+
+    async def landed(self) -> None:
+        """Wait until no flight is under way."""
+        await self.flights.landed()
+
+
+@contextlib.asynccontextmanager
+async def make_rig(
+    root: Path,
+    *,
+    upstream: ScriptedRegistry | None = None,
+    rules: FreshnessRules | None = None,
+    clock: Clock | None = None,
+    timeouts: Timeouts | None = None,
+    adds_library: bool = False,
+) -> AsyncIterator[Rig]:
+    """Build a mirror of a scripted upstream (a new one, unless given) over ``root``."""
+    async with contextlib.AsyncExitStack() as stack:
+        if upstream is None:
+            upstream = await stack.enter_async_context(ScriptedRegistry())
+        clock = clock or Clock()
+        rules = rules or FreshnessRules()
+        events: list[Event] = []
+        observe = on_loop(events.append)
+        store = FilesystemStore(root, observer=observe)
+        client = await stack.enter_async_context(
+            RegistryUpstream(
+                upstream.url,
+                timeouts=timeouts or Timeouts(connect=2, first_byte=2, stall=2, total=5),
+                retries=Retries(sleep=_at_once),
+            )
+        )
+        retry = RetryPolicy(attempts=3, first_delay_seconds=0.0)
+        flights = Flights(store, max_transfers=8, observe=observe, retry=retry)
+        manifests = Manifests(
+            store=store, upstream=client, rules=rules, observe=observe, clock=clock
+        )
+        mirror = Mirror(
+            manifests=manifests,
+            blobs=Blobs(store=store, upstream=client, flights=flights, observe=observe),
+            listings=Listings(
+                store=store,
+                upstream=client,
+                manifests=manifests,
+                ttl_seconds=rules.tag_ttl,
+                observe=observe,
+                clock=clock,
+            ),
+            flights=flights,
+            adds_library=adds_library,
+        )
+        stack.push_async_callback(mirror.aclose)
+        yield Rig(upstream, store, root, flights, mirror, clock, events)
+
+
+@contextlib.asynccontextmanager
+async def serving(rig: Rig, *, prefix: str = "/", drain_seconds: float = 1.0) -> AsyncIterator[Rig]:
+    """Serve a rig's mirror on a loopback port."""
+    app = RegistryApp(
+        RegistryHandlers(
+            rig.mirror,
+            catalog_max_entries=1000,
+            tags_max_entries=1000,
+            observe=rig.events.append,
+        ),
+        namespaces=frozenset({"docker.io", "registry.example"}),
+        extra_headers={"X-Content-Type-Options": ["nosniff"]},
+        prefix=prefix,
+        is_healthy=lambda: rig.healthy,
+        observe=rig.events.append,
+        report=rig.exchanges.append,
+    )
+    listener = Listener(app, drain_seconds=drain_seconds)
+    rig.port = await listener.listen_tcp("127.0.0.1", 0)
+    rig.url = f"http://127.0.0.1:{rig.port}"
+    try:
+        yield rig
+    finally:
+        await listener.aclose()
+
+
+async def read_all(reader: BlobReader) -> bytes:
+    """Read a blob to its end, as the server does, and close it."""
+    content = b""
+    try:
+        while (available := await reader.wait_beyond(len(content))) > len(content):
+            reader.file.seek(len(content))
+            content += reader.file.read(available - len(content))
+        return content
+    finally:
+        reader.close()
