@@ -1,0 +1,185 @@
+"""One upstream registry, put together: the Upstream that the mirror talks to."""
+
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from roadstead.errors import RepositoryUnknownError, UpstreamProtocolError
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import Reference, RepositoryName
+from roadstead.upstream.address import Origin
+from roadstead.upstream.auth import AuthSession
+from roadstead.upstream.base import FetchedManifest, ManifestHead, TagPage
+from roadstead.upstream.blobs import BlobCalls
+from roadstead.upstream.caller import Caller
+from roadstead.upstream.credentials import CredentialSource, StaticCredentials
+from roadstead.upstream.manifests import ManifestCalls
+from roadstead.upstream.pages import next_page, read_referrers, read_tags
+from roadstead.upstream.retry import Retries
+from roadstead.upstream.timeouts import Timeouts
+from roadstead.upstream.tokens import TokenCache
+from roadstead.upstream.transfer import BlobOpener, HttpBlobTransfer
+from roadstead.upstream.transport import Transport
+
+DEFAULT_MAX_MANIFEST_BYTES = 8 * 1024 * 1024
+
+_MAX_LISTING_BYTES = 4 * 1024 * 1024
+_MAX_REFERRERS_PAGES = 50
+_NO_REFERRERS_API = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.NOT_ACCEPTABLE,
+    }
+)
+
+
+class RegistryUpstream:
+    """An upstream registry over HTTP; an async context manager, open on one event loop.
+
+    Only scheme, host and port of ``url`` are used, as distribution does. ``trusted_realms``
+    are hosts (or ``host:port``) of token servers outside the registry's own domain. ``tls``
+    replaces the default trust in certificates. ``clock`` counts the life of tokens.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        credentials: CredentialSource | None = None,
+        trusted_realms: frozenset[str] = frozenset(),
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        max_manifest_bytes: int = DEFAULT_MAX_MANIFEST_BYTES,
+        tls: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._origin = Origin.parse(url)
+        bounds = timeouts or Timeouts()
+        self._transport = Transport(upstream=self.host, timeouts=bounds, tls=tls)
+        self._tokens = TokenCache(
+            transport=self._transport,
+            upstream=self._origin,
+            trusted_realms=trusted_realms,
+            clock=clock,
+        )
+        self._auth = AuthSession(
+            origin=self._origin,
+            transport=self._transport,
+            tokens=self._tokens,
+            credentials=credentials or StaticCredentials(),
+            trusted_realms=trusted_realms,
+            clock=clock,
+        )
+        self._caller = Caller(
+            origin=self._origin,
+            transport=self._transport,
+            auth=self._auth,
+            timeouts=bounds,
+            retries=retries or Retries(),
+        )
+        self._manifests = ManifestCalls(self._caller, max_bytes=max_manifest_bytes)
+        self._blobs = BlobCalls(self._caller, upstream=self.host)
+        self._opener = BlobOpener(
+            origin=self._origin,
+            auth=self._auth,
+            timeouts=bounds,
+            tls=tls,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        self._opener.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._opener.close()
+        await self._tokens.aclose()
+        await self._transport.__aexit__(*exception)
+
+    @property
+    def host(self) -> str:
+        """See Upstream."""
+        return self._origin.authority
+
+    async def head_manifest(
+        self, repository: RepositoryName, reference: Reference
+    ) -> ManifestHead | None:
+        """See Upstream."""
+        return await self._manifests.head(repository, reference)
+
+    async def get_manifest(
+        self, repository: RepositoryName, reference: Reference
+    ) -> FetchedManifest:
+        """See Upstream."""
+        return await self._manifests.get(repository, reference)
+
+    async def stat_blob(self, repository: RepositoryName, digest: Digest) -> int | None:
+        """See Upstream."""
+        return await self._blobs.stat(repository, digest)
+
+    def open_blob(
+        self, repository: RepositoryName, digest: Digest, offset: int
+    ) -> HttpBlobTransfer:
+        """See Upstream; must not be called on the event loop's own thread."""
+        return self._opener.open(repository, digest, offset)
+
+    def stream_range(
+        self, repository: RepositoryName, digest: Digest, first: int, last: int | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes] | None]:
+        """See Upstream.
+
+        Raises:
+            BlobUnknownError: there is none, or it is a manifest.
+            UpstreamError: upstream did not answer, said no, or broke off.
+        """
+        return self._blobs.stream_range(repository, digest, first, last)
+
+    async def list_tags(
+        self, repository: RepositoryName, *, limit: int | None, after: str | None
+    ) -> TagPage:
+        """See Upstream."""
+        query = {"n": limit, "last": after}
+        given = urlencode({key: value for key, value in query.items() if value is not None})
+        url = self._caller.address(repository, f"tags/list{'?' if given else ''}{given}")
+        answer = await self._caller.fetch("GET", repository, url, limit_bytes=_MAX_LISTING_BYTES)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise RepositoryUnknownError(repository)
+        if answer.status != HTTPStatus.OK:
+            raise self._caller.failure(answer)
+        page = read_tags(answer, limit=limit, after=after)
+        if page is None:
+            message = f"sent no list of tags for {repository}"
+            raise UpstreamProtocolError(message, upstream=self.host)
+        return page
+
+    async def list_referrers(
+        self, repository: RepositoryName, subject: Digest
+    ) -> list[dict[str, Any]] | None:
+        """See Upstream."""
+        found: list[dict[str, Any]] = []
+        left = _MAX_LISTING_BYTES
+        url = self._caller.address(repository, f"referrers/{subject}")
+        for _ in range(_MAX_REFERRERS_PAGES):
+            answer = await self._caller.fetch("GET", repository, url, limit_bytes=left)
+            # ghcr.io redirects to a web page, which may then answer anything.
+            if answer.status in _NO_REFERRERS_API or answer.redirected:
+                return None
+            if answer.status != HTTPStatus.OK:
+                raise self._caller.failure(answer)
+            page = read_referrers(answer)
+            if page is None:
+                return None
+            found += page
+            left -= len(answer.body)
+            following = next_page(answer.headers, answer.url)
+            if following is None:
+                return found
+            url = following
+        message = f"has more than {_MAX_REFERRERS_PAGES} pages of referrers for {subject}"
+        raise UpstreamProtocolError(message, upstream=self.host)

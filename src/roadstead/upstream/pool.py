@@ -1,0 +1,161 @@
+"""Blocking requests over urllib3: proxies, redirects by our rules, our errors only."""
+
+import logging
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+
+from roadstead.errors import (
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
+from roadstead.secrecy import Secret
+from roadstead.upstream.address import Origin, printable, redirect_target
+from roadstead.upstream.answers import MAX_ERROR_BYTES, MAX_REDIRECTS, REDIRECTS, parse_length
+from roadstead.upstream.proxies import proxy_for
+from roadstead.upstream.timeouts import Timeouts
+from roadstead.upstream.transport import STANDARD_HEADERS
+
+# They log whole addresses, and the query of a redirect's target is a signature.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+
+# Hosts whose connections are kept: the registry and what it redirects to.
+_HOSTS = 16
+_KEPT_PER_HOST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A response whose body is still to be read, and whether it came by a redirect."""
+
+    response: urllib3.BaseHTTPResponse
+    redirected: bool
+
+
+class BlockingPool:
+    """Connections for threads; safe to use from many at once."""
+
+    def __init__(
+        self,
+        *,
+        upstream: str,
+        timeouts: Timeouts,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """``upstream`` is the host in messages; ``tls`` replaces the default trust."""
+        self._upstream = upstream
+        self._timeouts = timeouts
+        self._tls = tls if tls is not None else ssl.create_default_context()
+        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def get(self, url: str, *, headers: Mapping[str, str], authorization: Secret | None) -> Arrived:
+        """GET, and follow redirects; Authorization goes to the origin of ``url`` only.
+
+        Raises:
+            UpstreamError: no answer arrived, or a redirect was against the rules.
+        """
+        for hop in range(MAX_REDIRECTS + 1):
+            response = self._send(url, headers, authorization)
+            location = response.headers.get("Location")
+            if response.status not in REDIRECTS or location is None:
+                return Arrived(response, redirected=hop > 0)
+            let_go(response)
+            try:
+                target = redirect_target(url, location)
+            except ValueError as error:
+                message = f"the redirect to {printable(location)} {error}"
+                raise UpstreamProtocolError(message, upstream=self._upstream) from None
+            if Origin.parse(target) != Origin.parse(url):
+                authorization = None
+            url = target
+        message = f"redirected more than {MAX_REDIRECTS} times"
+        raise UpstreamProtocolError(message, upstream=self._upstream)
+
+    def translated(self, error: Exception) -> UpstreamError:
+        """Turn an exception of urllib3 or of the socket into ours."""
+        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+            message = f"could not be connected to in {self._timeouts.connect:g} s"
+            return UpstreamTimeoutError(message, upstream=self._upstream)
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            return UpstreamTimeoutError("fell silent", upstream=self._upstream)
+        named = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.SSLError)
+        reason = str(error) if isinstance(error, named) else type(error).__name__
+        return UpstreamUnreachableError(f"the connection broke: {reason}", upstream=self._upstream)
+
+    def close(self) -> None:
+        """Close idle connections; those in use close at their end."""
+        with self._lock:
+            pools = list(self._pools.values())
+            self._pools.clear()
+        for pool in pools:
+            pool.clear()
+
+    def _send(
+        self, url: str, headers: Mapping[str, str], authorization: Secret | None
+    ) -> urllib3.BaseHTTPResponse:
+        sent = {**STANDARD_HEADERS, **headers}
+        if authorization is not None:
+            sent["Authorization"] = authorization.reveal()
+        timeouts = self._timeouts
+        try:
+            response = self._pool(proxy_for(url)).request(
+                "GET",
+                url,
+                headers=sent,
+                preload_content=False,
+                decode_content=False,
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(connect=timeouts.connect, read=timeouts.first_byte),
+            )
+        except urllib3.exceptions.LocationValueError:
+            # Its text holds the whole address.
+            message = f"{printable(url)} is no usable address"
+            raise UpstreamProtocolError(message, upstream=self._upstream) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self.translated(error) from error
+        # A server that announces to close the connection has its socket out of reach here, and
+        # keeps the time-out for the first byte.
+        socket = getattr(response.connection, "sock", None)
+        if socket is not None:
+            socket.settimeout(timeouts.stall)
+        return response
+
+    def _pool(self, proxy: str | None) -> urllib3.PoolManager:
+        with self._lock:
+            pool = self._pools.get(proxy)
+            if pool is None:
+                pool = self._pools[proxy] = self._new_pool(proxy)
+            return pool
+
+    def _new_pool(self, proxy: str | None) -> urllib3.PoolManager:
+        if proxy is None:
+            return urllib3.PoolManager(_HOSTS, maxsize=_KEPT_PER_HOST, ssl_context=self._tls)
+        parts = urlsplit(proxy)
+        credentials = None
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            credentials = urllib3.make_headers(proxy_basic_auth=pair)
+        return urllib3.ProxyManager(
+            f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+            _HOSTS,
+            proxy_headers=credentials,
+            maxsize=_KEPT_PER_HOST,
+            ssl_context=self._tls,
+        )
+
+
+def let_go(response: urllib3.BaseHTTPResponse) -> None:
+    """Give a connection back: drained where little is left to read, else closed."""
+    left = parse_length(response.headers.get("Content-Length"))
+    if left is not None and left <= MAX_ERROR_BYTES:
+        response.drain_conn()
+    response.close()
