@@ -1,0 +1,95 @@
+"""The settings: exactly the keys that Roadstead acts on, under their names in the file.
+
+What distribution has beyond these is in ``roadstead.config.compat``, which says what becomes
+of each key and hands only the keys below to these models. All models are frozen; durations
+are timedelta, secrets are Secret. Section numbers are those of the registry facts, 1.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from roadstead.config.document import resolve
+from roadstead.config.fields import LogLevel, Number, Required, Section
+from roadstead.config.refusal import UnusableValueError
+from roadstead.config.schema_health import HealthSettings
+from roadstead.config.schema_http import HTTPSettings
+from roadstead.config.schema_proxy import ProxySettings
+
+DEFAULT_ENTRIES = 1000
+MIN_THREADS = 25
+
+
+class AccessLogSettings(Section):
+    """The access log on stdout, in combined format."""
+
+    disabled: bool = False
+
+
+class LogSettings(Section):
+    """``log`` (1.1)."""
+
+    level: LogLevel = "info"
+    formatter: Literal["text", "json", "logstash"] = "text"
+    fields: Annotated[dict[str, Any], BeforeValidator(resolve)] = Field(default_factory=dict)
+    accesslog: AccessLogSettings = AccessLogSettings()
+    reportcaller: bool = False
+
+
+class FilesystemSettings(Section):
+    """``storage.filesystem`` (1.2)."""
+
+    rootdirectory: Required = "/var/lib/registry"
+    maxthreads: Number = 100
+
+    @field_validator("maxthreads")
+    @classmethod
+    def _at_least(cls, value: int) -> int:
+        """Raise what is lower to 25, as distribution does."""
+        return max(value, MIN_THREADS)
+
+
+class StorageSettings(Section):
+    """``storage`` (1.2); the filesystem is the one driver of this version."""
+
+    filesystem: FilesystemSettings = FilesystemSettings()
+
+
+class CatalogSettings(Section):
+    """``catalog`` (1.5)."""
+
+    maxentries: Number = DEFAULT_ENTRIES
+
+    @field_validator("maxentries")
+    @classmethod
+    def _positive(cls, value: int) -> int:
+        """Read zero and less as the default, as distribution does."""
+        return value if value > 0 else DEFAULT_ENTRIES
+
+
+class TagsSettings(Section):
+    """``tags`` (1.5)."""
+
+    maxtags: Number = DEFAULT_ENTRIES
+
+    @field_validator("maxtags")
+    @classmethod
+    def _not_negative(cls, value: int) -> int:
+        """Read zero as the default; the text for less is distribution's."""
+        if value < 0:
+            message = "maxtags limit must be a non-negative integer value"
+            raise UnusableValueError(message, fix="use 0 for the default of 1000")
+        return value or DEFAULT_ENTRIES
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    version: Literal["0.1"] = "0.1"
+    log: LogSettings = LogSettings()
+    storage: StorageSettings = StorageSettings()
+    http: HTTPSettings = HTTPSettings()
+    health: HealthSettings = HealthSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    tags: TagsSettings = TagsSettings()
+    proxy: ProxySettings = ProxySettings()

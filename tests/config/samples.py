@@ -1,0 +1,155 @@
+"""A value for every setting that works, and the ways to give it: in a file, in a variable."""
+
+from pathlib import Path
+from typing import Final
+
+from roadstead.config.compat import assess
+from roadstead.config.document import Value
+from roadstead.config.environment import override
+from roadstead.config.load import Examination, examine
+from roadstead.config.schema import Settings
+
+MINIMAL: Final = "version: 0.1\nstorage: {filesystem: {rootdirectory: /data}}\n"
+
+SAMPLES: Final = {
+    "log.level": "debug",
+    "log.formatter": "json",
+    "log.fields.service": "mirror",
+    "log.accesslog.disabled": "true",
+    "log.reportcaller": "true",
+    "catalog.maxentries": "7",
+    "tags.maxtags": "8",
+    "storage.filesystem.rootdirectory": "/elsewhere",
+    "storage.filesystem.maxthreads": "50",
+    "http.addr": "localhost:81",
+    "http.net": "tcp",
+    "http.prefix": "/mirror/",
+    "http.draintimeout": "1m",
+    "http.headers.x-one[0]": "a",
+    "http.tls.certificate": "/crt",
+    "http.tls.key": "/key",
+    "http.tls.clientcas[0]": "/ca",
+    "http.tls.clientauth": "verify-client-cert-if-given",
+    "http.tls.minimumtls": "tls1.3",
+    "http.tls.ciphersuites[0]": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "http.debug.addr": ":5001",
+    "http.debug.prometheus.enabled": "true",
+    "http.debug.prometheus.path": "/m",
+    "health.storagedriver.enabled": "true",
+    "health.storagedriver.interval": "1h30m",
+    "health.storagedriver.threshold": "3",
+    "health.file[0].file": "/stop",
+    "health.file[0].interval": "1s",
+    "health.file[0].threshold": "1",
+    "health.http[0].uri": "https://example.com/",
+    "health.http[0].headers.x-two[0]": "b",
+    "health.http[0].statuscode": "204",
+    "health.http[0].timeout": "1s",
+    "health.http[0].interval": "2s",
+    "health.http[0].threshold": "2",
+    "health.tcp[0].addr": "db:5432",
+    "health.tcp[0].timeout": "3s",
+    "health.tcp[0].interval": "4s",
+    "health.tcp[0].threshold": "5",
+    "proxy.remoteurl": "https://ghcr.io",
+    "proxy.username": "someone",
+    "proxy.password": "hunter2",
+    "proxy.exec.command": "docker-credential-x",
+    "proxy.exec.lifetime": "5m",
+    "proxy.tagttl": "0s",
+    "proxy.connecttimeout": "1s",
+    "proxy.firstbytetimeout": "2s",
+    "proxy.stalltimeout": "3s",
+    "proxy.maxmanifestsize": "1024",
+    "proxy.maxtransfers": "4",
+    "proxy.trustedrealms[0]": "auth.example.com",
+}
+
+# A list's element or a section cannot do without these, nor a certificate without its key.
+NEEDS: Final = {
+    "health.file[0]": "health.file[0].file",
+    "health.http[0]": "health.http[0].uri",
+    "health.tcp[0]": "health.tcp[0].addr",
+    "proxy.exec": "proxy.exec.command",
+    "http.tls.certificate": "http.tls.key",
+    "http.tls.key": "http.tls.certificate",
+    "http.tls.clientcas": "http.tls.certificate",
+}
+
+
+def parts_of(path: str) -> list[str]:
+    """Split a path as a variable's name is split: indexes are parts."""
+    return path.replace("[", ".").replace("]", "").split(".")
+
+
+def variable_of(path: str) -> str:
+    """Name the variable that sets a path."""
+    return "REGISTRY_" + "_".join(parts_of(path)).upper()
+
+
+def complete(paths: set[str]) -> set[str]:
+    """Add what the given paths cannot do without."""
+    wanted = set(paths)
+    while True:
+        more = {
+            needed for place, needed in NEEDS.items() for path in wanted if path.startswith(place)
+        }
+        if more <= wanted:
+            return wanted
+        wanted |= more
+
+
+def document_of(paths: set[str]) -> dict[str, Value]:
+    """Build the document that gives every path its sample."""
+    document: dict[str, Value] = {"storage": {"filesystem": {}}}
+    for path in sorted(paths):
+        _put(document, parts_of(path), SAMPLES[path])
+    return document
+
+
+def settings_of(document: dict[str, Value], environ: dict[str, str]) -> Settings:
+    """Validate a document with variables over it, expecting no problem."""
+    overridden = override(document, environ)
+    assessment = assess(overridden.document)
+    assert not overridden.problems
+    assert not overridden.notices
+    assert not assessment.problems
+    return Settings.model_validate(assessment.document)
+
+
+def examine_text(directory: Path, text: str, environ: dict[str, str] | None = None) -> Examination:
+    """Examine a configuration file of this text."""
+    path = directory / "config.yml"
+    path.write_text(text)
+    return examine(path, environ or {})
+
+
+def problem_texts(examination: Examination) -> list[str]:
+    """Give all problems as the operator reads them."""
+    return [str(problem) for problem in examination.problems]
+
+
+def cases(name: str) -> list[tuple[str, str]]:
+    """Read a table of texts, each followed by an arrow and what is expected of it."""
+    table = (Path(__file__).parent / name).read_text("utf-8")
+    blocks = table.split("\n\n")[1:]
+    pairs = [block.strip("\n").partition("\n  => ") for block in blocks]
+    return [(text.removeprefix("(nothing)"), expected) for text, _, expected in pairs]
+
+
+def notice_texts(examination: Examination) -> list[str]:
+    """Give all notices as the operator reads them."""
+    return [str(notice) for notice in examination.notices]
+
+
+def _put(holder: Value, parts: list[str], text: str) -> None:
+    part, *rest = parts
+    inner: Value = ([] if rest[0].isdecimal() else {}) if rest else text
+    if isinstance(holder, list):
+        if int(part) == len(holder):
+            holder.append(inner)
+        inner = holder[int(part)]
+    elif isinstance(holder, dict):
+        inner = holder.setdefault(part, inner)
+    if rest:
+        _put(inner, rest, text)
