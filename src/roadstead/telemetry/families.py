@@ -11,7 +11,7 @@ from prometheus_client.core import Metric
 from roadstead.telemetry.events import Kind, Outcome
 from roadstead.telemetry.series import Counter, Gauge, Histogram
 
-HANDLERS = ("base", "blob", "catalog", "manifest", "tags", "referrers")
+HANDLERS = ("base", "blob", "blob_upload", "catalog", "manifest", "tags", "referrers")
 """Values of the label ``handler``; whatever else is routed is counted as ``other``."""
 
 _DURATION_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
