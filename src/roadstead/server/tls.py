@@ -4,7 +4,6 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-
 _MINIMUM_VERSIONS = {"tls1.2": ssl.TLSVersion.TLSv1_2, "tls1.3": ssl.TLSVersion.TLSv1_3}
 
 
