@@ -33,12 +33,15 @@ def start_docker_registry(
     root: Path,
     *,
     proxy_remoteurl: str | None = None,
+    auth: Mapping[str, object] | None = None,
+    log_file: Path | None = None,
     extra_env: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """Run the stock registry on the volume ``root`` and give its base URL.
 
-    ``proxy_remoteurl`` makes it a mirror; ``extra_env`` adds ``REGISTRY_*`` overrides. The
-    test is skipped where the program is missing.
+    ``proxy_remoteurl`` makes it a mirror; ``auth`` is its section of that name; ``log_file``
+    gets the application log and the access log; ``extra_env`` adds ``REGISTRY_*`` overrides.
+    The test is skipped where the program is missing.
     """
     binary = shutil.which(BINARY)
     if binary is None:
@@ -52,7 +55,12 @@ def start_docker_registry(
     }
     if proxy_remoteurl is not None:
         configuration["proxy"] = {"remoteurl": proxy_remoteurl}
-    with TemporaryDirectory() as directory, (Path(directory) / "log").open("w+b") as log:
+    if auth is not None:
+        configuration["auth"] = dict(auth)
+    with (
+        TemporaryDirectory() as directory,
+        (log_file or Path(directory) / "log").open("w+b") as log,
+    ):
         # JSON is YAML.
         file = Path(directory) / "config.yml"
         file.write_text(json.dumps(configuration), encoding="utf-8")
