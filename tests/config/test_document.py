@@ -30,6 +30,7 @@ from roadstead.config.document import (
         ("a: 1\n---\nb: 2", {"a": "1"}),
         ("b: &x {c: 1}\na:\n  <<: *x", {"b": {"c": "1"}, "a": {"c": "1"}}),
         ("!!set {a}", ["a"]),
+        ("!!binary aGk=", "hi"),
         ("", None),
         ("# nothing", None),
     ],

@@ -139,6 +139,13 @@ def test_files_that_are_no_configuration_are_refused(
     assert caught.value.problems[0].reason.startswith(reason)
 
 
+def test_an_empty_file_lacks_everything(tmp_path: Path) -> None:
+    """It is not the built-in default."""
+    found = examine_text(tmp_path, "# nothing yet")
+
+    assert [problem.path for problem in found.problems] == ["version", "storage"]
+
+
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
     """Docker makes one when the file to mount does not exist."""
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):

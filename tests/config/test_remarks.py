@@ -23,6 +23,7 @@ def test_one_notice_says_what_is_odd(tmp_path: Path, text: str, notice: str) -> 
 @pytest.mark.parametrize(
     "text",
     [
+        "proxy: {remoteurl: 'https://x', trustedrealms: ['auth.x:443', AUTH.x]}",
         "proxy: {remoteurl: 'https://x', tagttl: 0, username: u, password: p}",
         f"{HUB}http: {{draintimeout: 30s, debug: {{addr: ':1', prometheus: {{enabled: true}}}}}}",
         f"{HUB}http: {{tls: {{certificate: c, key: k, clientcas: a}}}}",

@@ -55,8 +55,11 @@ def parse_document(text: str) -> Value:
     """
     try:
         return _normalised(next(iter(yaml.load_all(text, _Loader)), None))
-    except yaml.YAMLError as error:
+    except yaml.MarkedYAMLError as error:
         raise DocumentError(_reason(error)) from None
+    except yaml.reader.ReaderError as error:
+        message = f"character {error.position + 1} cannot stand in YAML: {error.reason}"
+        raise DocumentError(message) from None
     except RecursionError:
         message = "it nests too deeply, or an anchor contains itself"
         raise DocumentError(message) from None
@@ -85,21 +88,16 @@ def _normalised(value: object) -> Value:
         return {_key(key): _normalised(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [_normalised(item) for item in value]
-    if value is None or isinstance(value, str):
-        return value
-    return BareScalar(value)
+    if isinstance(value, bytes):  # !!binary
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else None
 
 
 def _key(key: object) -> str:
     return "null" if key is None else str(key)
 
 
-def _reason(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError):
-        parts = [part for part in (error.context, error.problem) if part]
-        text = _QUOTED.sub("", ", ".join(parts))
-        mark = error.problem_mark or error.context_mark
-        return text if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {text}"
-    if isinstance(error, yaml.reader.ReaderError):
-        return f"character {error.position + 1} cannot stand in YAML: {error.reason}"
-    return "it cannot be read"
+def _reason(error: yaml.MarkedYAMLError) -> str:
+    text = _QUOTED.sub("", ", ".join(part for part in (error.context, error.problem) if part))
+    mark = error.problem_mark or error.context_mark
+    return text if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {text}"

@@ -41,6 +41,9 @@ def _about_proxy(proxy: ProxySettings, given: Value) -> Iterator[Notice]:
     if proxy.password is not None and not proxy.username:
         text = "has no effect without proxy.username"
         yield Notice(Level.WARNING, "proxy.password", text)
+    if proxy.username and proxy.password is None and proxy.exec is None:
+        text = "has no effect without proxy.password"
+        yield Notice(Level.WARNING, "proxy.username", text)
     if proxy.exec is not None and proxy.username:
         text = "has no effect: proxy.exec gives the credentials"
         yield Notice(Level.WARNING, "proxy.username", text)
