@@ -161,12 +161,16 @@ class Pump:
         if transfer.start != 0:
             message = f"the transfer began at {transfer.start} and not at {partial.offset}"
             raise UpstreamProtocolError(message, upstream=self._host)
+        if transfer.size_bytes is not None and transfer.size_bytes < partial.offset:
+            return self._begin_anew(partial)
         hasher = self._digest.hasher()
         remaining = partial.offset
         chunk = b""
         while remaining > 0:
             chunk = transfer.read()
             if not chunk:
+                if not self._progress.available:
+                    return self._begin_anew(partial)
                 message = "the transfer ended before the point to resume at"
                 raise UpstreamUnreachableError(message, upstream=self._host)
             hasher.update(chunk[:remaining])
