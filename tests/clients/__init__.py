@@ -1,0 +1,1 @@
+"""Tests: pulls with real container clients."""
