@@ -121,10 +121,10 @@ async def running(loaded: Loaded) -> AsyncIterator[Running]:
                 tags_max_entries=settings.tags.maxtags,
                 observe=observe,
             ),
-            namespaces=namespaces_of(upstream.host),
+            namespaces=namespaces_of(upstream.host, settings.proxy.namespaces),
             extra_headers=settings.http.headers,
             prefix=settings.http.prefix,
-            is_healthy=lambda: not health.status(),
+            is_healthy=health.is_healthy,
             observe=observe,
             report=report,
         )

@@ -63,6 +63,7 @@ SAMPLES: Final = {
     "proxy.maxmanifestsize": "1024",
     "proxy.maxtransfers": "4",
     "proxy.trustedrealms[0]": "auth.example.com",
+    "proxy.namespaces[0]": "ghcr.io",
 }
 
 # A list's element or a section cannot do without these, nor a certificate without its key.

@@ -123,4 +123,9 @@ OWN = (
         _WORKS,
         "further hosts that may be sent the credentials, when upstream's token realm is there",
     ),
+    Key(
+        "proxy.namespaces[]",
+        _WORKS,
+        "values of `?ns=` that mean this upstream; others are answered with a quick 404",
+    ),
 )

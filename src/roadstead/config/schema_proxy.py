@@ -37,7 +37,7 @@ def _registry_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _realm_host(value: str) -> str:
+def _host(value: str) -> str:
     if "/" in value or not value:
         message = "must be a host name, or host:port"
         raise UnusableValueError(message, fix="leave scheme and path out: auth.example.com")
@@ -70,7 +70,11 @@ class ProxySettings(Section):
     maxmanifestsize: Annotated[Number, Field(ge=1)] = 8 * MIB
     maxtransfers: Annotated[Number, Field(ge=1)] = 32
     trustedrealms: Annotated[
-        tuple[Annotated[str, AfterValidator(_realm_host)], ...], BeforeValidator(as_list)
+        tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(as_list)
+    ] = ()
+
+    namespaces: Annotated[
+        tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(as_list)
     ] = ()
 
     @model_validator(mode="before")

@@ -6,6 +6,13 @@ from pathlib import Path
 
 _MINIMUM_VERSIONS = {"tls1.2": ssl.TLSVersion.TLSv1_2, "tls1.3": ssl.TLSVersion.TLSv1_3}
 
+# OpenSSL cannot ask for a certificate without checking it, so it does not ask.
+_VERIFY_MODES = {
+    "request-client-cert": ssl.CERT_NONE,
+    "verify-client-cert-if-given": ssl.CERT_OPTIONAL,
+    "require-and-verify-client-cert": ssl.CERT_REQUIRED,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
@@ -39,9 +46,7 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
     if files.client_cas:
         for path in files.client_cas:
             context.load_verify_locations(path)
-        # "request" and "verify if given" are one here: OpenSSL checks what it is given.
-        is_required = files.client_auth == "require-and-verify-client-cert"
-        context.verify_mode = ssl.CERT_REQUIRED if is_required else ssl.CERT_OPTIONAL
+        context.verify_mode = _VERIFY_MODES[files.client_auth]
     return context
 
 

@@ -64,6 +64,10 @@ class HealthMonitor:
         """Return the error text of each unhealthy check by name; empty when all is well."""
         return dict(self._failing)
 
+    def is_healthy(self) -> bool:
+        """Say whether no check is failing; asked once per request."""
+        return not self._failing
+
     async def _poll(self, check: Check) -> None:
         failures = 0
         name = redact(check.name)
