@@ -29,20 +29,30 @@ def next_page(headers: Mapping[str, str], url: str) -> str | None:
 def read_tags(answer: Answer, *, limit: int | None, after: str | None) -> TagPage | None:
     """Read one page of tags; None where the document is something else.
 
-    A registry that ignores ``last`` or ``n`` (docker-registry 2.8 as a proxy) is cut to what
-    was asked for.
+    A registry that ignores ``last`` and ``n`` and lists in the order of its directories
+    (docker-registry 2.8) is put in byte order and cut to what was asked for.
     """
     document = _read_object(answer)
     listed = document.get("tags") if document is not None else None
     if document is None or "tags" not in document or not isinstance(listed, list | None):
         return None
     tags = [tag for tag in listed or [] if isinstance(tag, str)]
-    if after is not None and after in tags:
-        tags = tags[tags.index(after) + 1 :]
     has_more = next_page(answer.headers, answer.url) is not None
+    if not has_more:
+        tags.sort()
+    if after is not None:
+        tags = _behind(tags, after)
     if limit is not None and len(tags) > limit:
         return TagPage(tags[:limit], has_more=True)
     return TagPage(tags, has_more=has_more)
+
+
+def _behind(tags: list[str], after: str) -> list[str]:
+    if after in tags:
+        return tags[tags.index(after) + 1 :]
+    # Of the two orders that the specification allows, upstream's is not known: what comes
+    # before in both was not asked for.
+    return [tag for tag in tags if tag > after or tag.casefold() > after.casefold()]
 
 
 def read_referrers(answer: Answer) -> list[dict[str, Any]] | None:
