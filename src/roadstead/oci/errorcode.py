@@ -19,11 +19,11 @@ class ErrorCode(Enum):
     TOOMANYREQUESTS = (HTTPStatus.TOO_MANY_REQUESTS, "too many requests")
     DIGEST_INVALID = (HTTPStatus.BAD_REQUEST, "provided digest did not match uploaded content")
     NAME_INVALID = (HTTPStatus.BAD_REQUEST, "invalid repository name")
-    TAG_INVALID = (HTTPStatus.BAD_REQUEST, "manifest tag did not match URI")
     NAME_UNKNOWN = (HTTPStatus.NOT_FOUND, "repository name not known to registry")
     MANIFEST_UNKNOWN = (HTTPStatus.NOT_FOUND, "manifest unknown")
     MANIFEST_INVALID = (HTTPStatus.BAD_REQUEST, "manifest invalid")
     BLOB_UNKNOWN = (HTTPStatus.NOT_FOUND, "blob unknown to registry")
+    BLOB_UPLOAD_UNKNOWN = (HTTPStatus.NOT_FOUND, "blob upload unknown to registry")
     RANGE_INVALID = (HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "invalid content range")
     PAGINATION_NUMBER_INVALID = (HTTPStatus.BAD_REQUEST, "invalid number of results requested")
 

@@ -44,15 +44,14 @@ class RegistryApp:
         """Compose.
 
         ``namespaces`` are the values of ``?ns=`` that mean this mirror's upstream (None: all);
-        ``extra_headers`` is ``http.headers``, put on every routed answer; ``prefix`` is
+        ``extra_headers`` is ``http.headers``, put on every answer but that of ``/`` and that of
+        a failed health check (facts/registry.md 1.6 and 5.2); ``prefix`` is
         ``http.prefix`` with both slashes, ``/`` for none; ``report`` writes the log lines.
         """
         self._handlers = handlers
         self._namespaces = namespaces
-        self._common_headers = [
+        self._api_headers = [
             ("Docker-Distribution-Api-Version", "registry/2.0"),
-            # Else aiohttp tells its own and Python's version.
-            ("Server", "roadstead"),
             *((name, value) for name, values in extra_headers.items() for value in values),
         ]
         self._prefix = prefix.rstrip("/")
@@ -63,6 +62,8 @@ class RegistryApp:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; never raises but for cancellation."""
         incoming = Incoming(request)
+        # Else aiohttp tells its own and Python's version.
+        incoming.common_headers["Server"] = "roadstead"
         try:
             response = await self._answer(incoming)
         except asyncio.CancelledError:
@@ -71,6 +72,8 @@ class RegistryApp:
             raise
         if isinstance(response, web.Response) and isinstance(response.body, bytes):
             incoming.sent_bytes = 0 if incoming.is_head else len(response.body)
+        if not response.prepared:
+            response.headers.extend(incoming.common_headers)
         self._finish(incoming, response)
         return response
 
@@ -82,18 +85,12 @@ class RegistryApp:
         path = incoming.request.path
         if path == "/":
             return web.Response(headers={"Cache-Control": "no-cache"})
-        if not path.startswith(f"{self._prefix}/v2"):
-            return _not_found()
-        inner = path[len(self._prefix) :]
-        if inner == "/v2":
+        incoming.common_headers.extend(self._api_headers)
+        if path == f"{self._prefix}/v2":
             return web.Response(status=301, headers={"Location": f"{self._prefix}/v2/"})
-        if not inner.startswith("/v2/"):
+        if not path.startswith(f"{self._prefix}/v2/"):
             return _not_found()
-        incoming.common_headers.extend(self._common_headers)
-        response = await self._routed(incoming, inner)
-        if not response.prepared:
-            response.headers.extend(incoming.common_headers)
-        return response
+        return await self._routed(incoming, path[len(self._prefix) :])
 
     async def _routed(self, incoming: Incoming, path: str) -> web.StreamResponse:
         try:

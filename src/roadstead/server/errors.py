@@ -1,6 +1,7 @@
 """How every error becomes a response: one table and one function that writes the body."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -41,9 +42,11 @@ STATUS_BY_ERROR: dict[type[errors.RoadsteadError], tuple[ErrorCode, int]] = {
     errors.ConfigError: (ErrorCode.UNKNOWN, 500),
 }
 
+# A text that can be no tag names nothing, so it is unknown rather than invalid: the conformance
+# suite of the distribution-spec asks for .INVALID_MANIFEST_NAME and wants 404.
 _INVALID_PART = {
     "repository": ErrorCode.NAME_INVALID,
-    "tag": ErrorCode.TAG_INVALID,
+    "tag": ErrorCode.MANIFEST_UNKNOWN,
     "digest": ErrorCode.DIGEST_INVALID,
 }
 
@@ -61,7 +64,7 @@ class ErrorResponse(web.Response):
         status: int | None = None,
         message: str | None = None,
         detail: object = None,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """``status`` and ``message`` default to those of ``code``; no ``detail``, no key."""
         self.code = code
@@ -86,7 +89,10 @@ def render_error(error: errors.RoadsteadError) -> ErrorResponse:
     match error:
         case errors.InvalidReferenceError():
             code = _INVALID_PART[error.part]
-            message = f"{code.message}: {error}" if error.part == "repository" else str(error)
+            status = code.status
+            message = str(error)
+            if error.part == "repository":
+                message = f"{code.message}: {error.given!r}"
             detail = error.given
         case errors.RepositoryUnknownError():
             detail = {"name": error.repository}

@@ -20,7 +20,7 @@ _NUMBERS = itertools.count(1)
 class Incoming:
     """A request, and what becomes of it.
 
-    ``common_headers`` go onto every answer of the API. ``label`` is empty for a path that is no
+    ``common_headers`` go onto the answer, whatever it is. ``label`` is empty for a path that is no
     endpoint; ``sent_bytes`` counts body bytes handed to the kernel; ``failure`` says what went
     wrong, be it answered with an error or with a broken connection.
     """

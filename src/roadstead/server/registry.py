@@ -70,7 +70,7 @@ class RegistryHandlers:
             case endpoints.Base():
                 return web.Response(body=b"{}", content_type="application/json")
             case endpoints.UploadEndpoint():
-                return refuse_write()
+                return ErrorResponse(ErrorCode.BLOB_UPLOAD_UNKNOWN)
 
     async def _manifest(
         self, incoming: Incoming, endpoint: endpoints.ManifestEndpoint
@@ -138,9 +138,7 @@ class RegistryHandlers:
         try:
             ranges = _wanted_ranges(incoming, headers["ETag"], size)
         except RangeNotSatisfiableError:
-            return ErrorResponse(
-                ErrorCode.RANGE_INVALID, headers={"Content-Range": f"bytes */{size}"}
-            )
+            return _unsatisfiable(endpoint.digest, size)
         if ranges is None and size is not None and size <= _SMALL_BLOB_BYTES:
             return await _small_response(incoming, reader, headers, ByteRange(0, size - 1))
         # A streamed response is prepared here; the app adds these to all others.
@@ -177,7 +175,7 @@ class RegistryHandlers:
         page = limit if limit is not None else len(listing.tags)
         return _json_response(
             {"name": endpoint.repository, "tags": listing.tags},
-            link=_next_link(f"/v2/{endpoint.repository}/tags/list", listing.last, page),
+            link=_next_link(incoming.request.rel_url.raw_path, listing.last, page),
         )
 
     async def _catalog(self, incoming: Incoming) -> web.Response:
@@ -189,10 +187,13 @@ class RegistryHandlers:
         if limit > self._catalog_max:
             return _bad_page_size(limit)
         after = incoming.request.query.get("last")
-        names = await self._mirror.catalog(limit=limit, after=after) if limit else []
-        # As distribution: a page that is full may be the last one; the next is then empty.
-        last = names[-1] if names and len(names) == limit else None
-        return _json_response({"repositories": names}, link=_next_link("/v2/_catalog", last, limit))
+        # One more than asked for: is there a next page?
+        names = await self._mirror.catalog(limit=limit + 1, after=after) if limit else []
+        names, rest = names[:limit], names[limit:]
+        return _json_response(
+            {"repositories": names},
+            link=_next_link(incoming.request.rel_url.raw_path, names[-1] if rest else None, limit),
+        )
 
     async def _referrers(
         self, incoming: Incoming, endpoint: endpoints.ReferrersEndpoint
@@ -234,6 +235,13 @@ def _blob_headers(digest: Digest) -> CIMultiDict[str]:
             "Accept-Ranges": "bytes",
         }
     )
+
+
+def _unsatisfiable(digest: Digest, size: int | None) -> ErrorResponse:
+    headers = _blob_headers(digest)
+    headers["Cache-Control"] = "no-store"
+    headers["Content-Range"] = f"bytes */{size}"
+    return ErrorResponse(ErrorCode.RANGE_INVALID, headers=headers)
 
 
 def _add_staleness(headers: CIMultiDict[str], manifest: ServedManifest) -> None:
