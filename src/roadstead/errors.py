@@ -55,7 +55,7 @@ class NamespaceUnknownError(UnknownContentError):
     def __init__(self, namespace: str) -> None:
         super().__init__(
             f"this mirror has no upstream for {namespace}; "
-            "proxy.namespaces lists the registries that its upstream stands for"
+            "proxy.aliases and upstreams say which names it has one for"
         )
         self.namespace = namespace
 

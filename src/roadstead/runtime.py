@@ -121,7 +121,7 @@ async def running(loaded: Loaded) -> AsyncIterator[Running]:
                 tags_max_entries=settings.tags.maxtags,
                 observe=observe,
             ),
-            namespaces=namespaces_of(upstream.host, settings.proxy.namespaces),
+            namespaces=namespaces_of(upstream.host, settings.proxy.aliases),
             extra_headers=settings.http.headers,
             prefix=settings.http.prefix,
             is_healthy=health.is_healthy,

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
-from roadstead.config.compat_served import GENERAL, HEALTH, HTTP, OWN, PROXY
+from roadstead.config.compat_served import GENERAL, HEALTH, HTTP
 from roadstead.config.compat_stored import RESERVED, STORAGE
 from roadstead.config.compat_unused import AUTH, MIDDLEWARE, NOTIFICATIONS, PUSHES, REDIS
+from roadstead.config.compat_upstream import PROXY, UPSTREAMS
 from roadstead.config.document import Value
-from roadstead.config.key import Key, Node, Status, tree
+from roadstead.config.key import ANY_NAME, Key, Node, Status, tree
 from roadstead.config.masking import describe
 from roadstead.config.notice import Level, Notice
 from roadstead.errors import ConfigProblem
@@ -23,8 +24,8 @@ GROUPS: Final = {
     "General": GENERAL,
     "Storage": STORAGE,
     "HTTP": HTTP,
-    "Proxy": PROXY,
-    "Proxy, Roadstead's own": OWN,
+    "The default upstream": PROXY,
+    "Further upstreams, and all of them": UPSTREAMS,
     "Health": HEALTH,
     "Authentication of clients": AUTH,
     "Middleware": MIDDLEWARE,
@@ -216,6 +217,10 @@ def _unknown(name: str, node: Node, path: str) -> Notice:
 
 
 def _elsewhere(name: str) -> str | None:
-    """Find a key of this very name at another place, if there is only one such."""
+    """Find a key of this very name at another place, if there is only one such.
+
+    What stands under any name, as in ``upstreams.*``, stands under a fixed one too.
+    """
     places = [key.path for key in KEYS if key.path.rpartition(".")[2] == name]
+    places = [path for path in places if ANY_NAME not in path]
     return places[0] if len(places) == 1 else None

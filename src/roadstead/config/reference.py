@@ -1,7 +1,7 @@
 """The compatibility table as text, for docs/configuration.md and ``roadstead config keys``."""
 
 from types import NoneType
-from typing import get_args
+from typing import get_args, get_origin
 
 from roadstead.config.compat import GROUPS, KEYS
 from roadstead.config.document import Plain
@@ -69,20 +69,22 @@ def _defaults(section: type[Section], prefix: str) -> list[tuple[str, str]]:
             default = None if info.is_required() else info.get_default(call_default_factory=True)
             found.append((path, _text(plain(default))))
         elif inner[1]:
-            found += _defaults(inner[0], f"{path}[].")
+            found += _defaults(inner[0], f"{path}{inner[1]}.")
         else:
             found += _defaults(inner[0], f"{path}.")
     return found
 
 
-def _section_in(annotation: object) -> tuple[type[Section], bool] | None:
-    """Find the model behind a field, and whether it is that of a list's elements."""
+def _section_in(annotation: object) -> tuple[type[Section], str] | None:
+    """Find the model behind a field, and what stands in a path for its place in a list or map."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation, False
+        return annotation, ""
     arguments = [argument for argument in get_args(annotation) if argument is not NoneType]
     for argument in arguments:
         if isinstance(argument, type) and issubclass(argument, Section):
-            return argument, Ellipsis in arguments
+            if get_origin(annotation) is dict:
+                return argument, f".{ANY_NAME}"
+            return argument, ELEMENT if Ellipsis in arguments else ""
     return None
 
 

@@ -30,6 +30,8 @@ def plain(value: object) -> Plain:
             return MASK
         case timedelta():
             return format_duration(value)
+        case dict() if any(isinstance(item, Section) for item in value.values()):
+            return {name: plain(item) for name, item in value.items()}
         case dict():
             return mask_tree({name: plain(item) for name, item in value.items()})
         case list() | tuple():

@@ -7,14 +7,19 @@ are timedelta, secrets are Secret. Section numbers are those of the registry fac
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from roadstead.config.document import resolve
 from roadstead.config.fields import LogLevel, Number, Required, Section
 from roadstead.config.refusal import UnusableValueError
 from roadstead.config.schema_health import HealthSettings
 from roadstead.config.schema_http import HTTPSettings
-from roadstead.config.schema_proxy import ProxySettings
+from roadstead.config.schema_proxy import (
+    MirrorSettings,
+    NamedUpstreamSettings,
+    ProxySettings,
+    upstream_name,
+)
 
 DEFAULT_ENTRIES = 1000
 MIN_THREADS = 25
@@ -93,3 +98,7 @@ class Settings(Section):
     catalog: CatalogSettings = CatalogSettings()
     tags: TagsSettings = TagsSettings()
     proxy: ProxySettings = ProxySettings()
+    upstreams: dict[Annotated[str, AfterValidator(upstream_name)], NamedUpstreamSettings] = Field(
+        default_factory=dict
+    )
+    mirror: MirrorSettings = MirrorSettings()

@@ -1,17 +1,29 @@
-"""``proxy`` (registry facts, 1.7): the upstream, its credentials, and our own limits."""
+"""``proxy`` (registry facts, 1.7) and ``upstreams``: upstreams, their credentials and limits."""
 
+import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Self, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from roadstead.config.address import parse_address
-from roadstead.config.fields import Duration, Number, Required, SecretText, Section, Wait, as_list
+from roadstead.config.address import SocketAddress, parse_address
+from roadstead.config.fields import (
+    Address,
+    Duration,
+    Number,
+    Required,
+    SecretText,
+    Section,
+    Wait,
+    as_list,
+)
 from roadstead.config.refusal import UnusableValueError
 
 DOCKER_HUB = "https://registry-1.docker.io"
 MIB = 1024 * 1024
+
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*(?::[0-9]+)?")
 
 
 def _registry_url(value: str) -> str:
@@ -37,6 +49,10 @@ def _registry_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _optional_registry_url(value: str) -> str:
+    return _registry_url(value) if value else ""
+
+
 def _host(value: str) -> str:
     if "/" in value or not value:
         message = "must be a host name, or host:port"
@@ -46,8 +62,33 @@ def _host(value: str) -> str:
     return value.lower()
 
 
+def upstream_name(value: str) -> str:
+    """Check a name that can stand as the first component of an image reference."""
+    if _NAME.fullmatch(value) is None:
+        message = "has a name that cannot stand in an image reference"
+        raise UnusableValueError(message, fix="use a host name, or lower-case letters and digits")
+    return value
+
+
+def _pattern(value: str) -> str:
+    """Check a pattern over repository names, ``library/*`` or ``org/**``."""
+    if not value or any(character.isspace() for character in value):
+        message = "is no pattern of repository names"
+        raise UnusableValueError(message, fix="write names with * and ?, such as library/*")
+    return value
+
+
+Hosts: TypeAlias = Annotated[
+    tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(as_list)
+]
+Patterns: TypeAlias = Annotated[
+    tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(as_list)
+]
+RegistryURL: TypeAlias = Annotated[str, AfterValidator(_registry_url)]
+
+
 class ExecSettings(Section):
-    """``proxy.exec``: a Docker credential helper that is asked for the upstream's credentials.
+    """``exec``: a Docker credential helper that is asked for the upstream's credentials.
 
     ``lifetime`` None: asked once; zero: for each token; else reused for so long.
     """
@@ -56,26 +97,51 @@ class ExecSettings(Section):
     lifetime: Duration | None = None
 
 
-class ProxySettings(Section):
-    """``proxy``; ``remoteurl`` never has user information: it becomes username and password."""
+class AccountSettings(Section):
+    """``accounts[]``: one of several accounts at the same upstream."""
 
-    remoteurl: Annotated[str, AfterValidator(_registry_url)] = DOCKER_HUB
+    username: Required
+    password: SecretText
+
+
+class UpstreamSettings(Section):
+    """What is said of one upstream, under ``proxy`` or ``upstreams.<name>``.
+
+    ``remoteurl`` never has user information: it becomes username and password.
+    """
+
+    remoteurl: RegistryURL
+    endpoints: Annotated[tuple[RegistryURL, ...], BeforeValidator(as_list)] = ()
+    aliases: Hosts = ()
     username: str = ""
     password: SecretText | None = None
     exec: ExecSettings | None = None
+    accounts: tuple[AccountSettings, ...] = ()
+    credentialsfile: str = ""
+    trustedrealms: Hosts = ()
+    ca: str = ""
+    clientcertificate: str = ""
+    clientkey: str = ""
+    insecure: bool = False
+    httpproxy: str = ""
     tagttl: Duration = timedelta(minutes=1)
+    immutabletags: Patterns = ()
+    staleforhours: Annotated[Number, Field(ge=0)] = 0
+    allow: Patterns = ()
+    deny: Patterns = ()
     connecttimeout: Wait = timedelta(seconds=10)
     firstbytetimeout: Wait = timedelta(seconds=30)
     stalltimeout: Wait = timedelta(seconds=30)
     maxmanifestsize: Annotated[Number, Field(ge=1)] = 8 * MIB
     maxtransfers: Annotated[Number, Field(ge=1)] = 32
-    trustedrealms: Annotated[
-        tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(as_list)
-    ] = ()
 
-    namespaces: Annotated[
-        tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(as_list)
-    ] = ()
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """Refuse half a client certificate."""
+        if bool(self.clientcertificate) != bool(self.clientkey):
+            message = "has a client certificate without its key, or the other way round"
+            raise UnusableValueError(message, fix="set both clientcertificate and clientkey")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +154,32 @@ class ProxySettings(Section):
         if isinstance(url, str):
             fields |= _split_user_information(url, fields)
         return fields
+
+
+class ProxySettings(UpstreamSettings):
+    """``proxy``: the default upstream."""
+
+    remoteurl: RegistryURL = DOCKER_HUB
+
+
+class NamedUpstreamSettings(UpstreamSettings):
+    """``upstreams.<name>``: a further upstream, and how clients reach it beside its name."""
+
+    remoteurl: Annotated[str, AfterValidator(_optional_registry_url)] = ""
+    listen: Address = ""
+    hosts: Hosts = ()
+
+    @property
+    def address(self) -> SocketAddress | None:
+        """Where this upstream has a listener of its own, if anywhere."""
+        return parse_address(self.listen) if self.listen else None
+
+
+class MirrorSettings(Section):
+    """``mirror``: what concerns all upstreams."""
+
+    offline: bool = False
+    wellknown: bool = True
 
 
 def _split_user_information(url: str, given: dict[str, object]) -> dict[str, object]:

@@ -1,0 +1,77 @@
+"""The compatibility table, part two: ``proxy``, ``upstreams`` and ``mirror``.
+
+``proxy`` is distribution's section and describes the default upstream. Whatever can be said of
+one upstream can be said of each under ``upstreams.<name>``.
+"""
+
+from roadstead.config.key import Key, Status
+
+_WORKS = Status.WORKS
+_IGNORED = Status.IGNORED
+
+
+def _shared(section: str) -> tuple[Key, ...]:
+    """Make the keys that every upstream has."""
+    meanings = {
+        "username": "the account at the upstream",
+        "password": "its password or token",
+        "exec.command": "a credential helper, instead of username and password (3.x)",
+        "exec.lifetime": "how long its answer is used; unset: for ever; 0: not at all",
+        "accounts[].username": "several accounts; the one with the most quota left is used",
+        "accounts[].password": "its password or token",
+        "credentialsfile": "a Docker `config.json`, containers `auth.json` or pull secret",
+        "endpoints[]": "URLs tried in this order; without any, `remoteurl` alone",
+        "aliases[]": "further names: as first part of a path, and as values of `?ns=`",
+        "trustedrealms[]": "hosts that may be sent the credentials, when the token realm is there",
+        "ca": "PEM file with the authorities to trust instead of the system's",
+        "clientcertificate": "PEM file with a certificate to show to the upstream",
+        "clientkey": "PEM file with its key",
+        "insecure": "does not check the upstream's certificate",
+        "httpproxy": "URL of an HTTP proxy; without one, `HTTP_PROXY` and its like are used",
+        "tagttl": "how long a tag is served without asking upstream; 0: always ask",
+        "immutabletags[]": "patterns of tags that never move and are never asked for again",
+        "staleforhours": "how long a tag is served when upstream cannot confirm it; 0: for ever",
+        "allow[]": "patterns of repositories; with any, only these are served",
+        "deny[]": "patterns of repositories that are not served, whatever `allow` says",
+        "connecttimeout": "longest wait for a connection to upstream",
+        "firstbytetimeout": "longest wait for upstream's answer to begin",
+        "stalltimeout": "longest silence in the middle of a transfer",
+        "maxmanifestsize": "larger manifests are refused; in bytes",
+        "maxtransfers": "blobs fetched from this upstream at one time",
+    }
+    return tuple(Key(f"{section}.{name}", _WORKS, meaning) for name, meaning in meanings.items())
+
+
+PROXY = (
+    Key(
+        "proxy.remoteurl",
+        _WORKS,
+        "the default upstream; a path component has no effect, as in distribution",
+    ),
+    *_shared("proxy"),
+    Key(
+        "proxy.ttl",
+        _IGNORED,
+        "what is held is kept, nothing expires by age in this version",
+        "168h",
+    ),
+    Key(
+        "proxy.cachewritetimeout",
+        _IGNORED,
+        "clients never wait for a write to the store, so there is nothing to limit",
+        "5m",
+    ),
+)
+
+UPSTREAMS = (
+    Key("upstreams.*.remoteurl", _WORKS, "without one: `https://` and the upstream's name"),
+    *_shared("upstreams.*"),
+    Key("upstreams.*.listen", _WORKS, "an address where only this upstream is served"),
+    Key("upstreams.*.hosts[]", _WORKS, "values of the Host header that mean this upstream"),
+    Key("mirror.offline", _WORKS, "no upstream is ever asked"),
+    Key(
+        "mirror.wellknown",
+        _WORKS,
+        "the well-known public registries are there by name, without configuration",
+    ),
+)
