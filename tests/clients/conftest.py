@@ -1,9 +1,9 @@
-"""An image in a registry that plays Docker Hub, a mirror of it, and the figures at the end."""
+"""An image in a registry that plays Docker Hub, and a mirror of it."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,10 +15,12 @@ from tests.support.images import Image, write_image
 from tests.support.origin import Origin, start_origin
 from tests.support.roadstead_process import RoadsteadProcess, start_roadstead
 
+TAGS = ("1.0", "latest")
+
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """An image, and the registry volume that holds it as ``library/app``."""
+    """An image, and the registry volume that holds it as ``library/app``, under both tags."""
 
     image: Image
     volume: Path
@@ -33,48 +35,15 @@ class Line:
     mirror: RoadsteadProcess
 
 
-@dataclass(slots=True)
-class Figures:
-    """What was measured, for the terminal."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, text: str) -> None:
-        """Add a line."""
-        self.lines.append(text)
-
-
-_FIGURES = pytest.StashKey[Figures]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the place for figures."""
-    config.stash[_FIGURES] = Figures()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures."""
-    figures = terminalreporter.config.stash[_FIGURES]
-    if figures.lines:
-        terminalreporter.section("real clients")
-        for line in figures.lines:
-            terminalreporter.write_line(line)
-
-
-@pytest.fixture
-def figures(pytestconfig: pytest.Config) -> Figures:
-    """Return the place for figures."""
-    return pytestconfig.stash[_FIGURES]
-
-
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     """Push an image of two platforms to a registry, through its token server."""
     sandbox.require("skopeo")
     directory = tmp_path_factory.mktemp("library")
-    image = write_image(directory / "layout", tag="1.0")
+    image = write_image(directory / "layout", tag=TAGS[0])
     with start_origin(directory / "volume") as origin:
-        origin.push(image, REPOSITORY)
+        for tag in TAGS:
+            origin.push(image, REPOSITORY, tag)
     return Library(image, directory / "volume")
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import Figures, Line, stopwatch
+from tests.clients.conftest import Line, stopwatch
 from tests.clients.containerd import containerd
 from tests.clients.containers import buildah, podman, skopeo
 from tests.clients.docker import buildkit, classic_builder, dockerd
 from tests.clients.drivers import REPOSITORY, Client, Starts
+from tests.conftest import Figures
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 

@@ -1,7 +1,6 @@
 """A real registry that wants tokens: docker-registry 2.8.2 behind a token server."""
 
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from roadstead.oci.digest import Digest
+from tests.support import sandbox
 from tests.support.dockerregistry import start_docker_registry
 from tests.support.images import Image
 from tests.support.tokenserver import Account, TokenServer, start_token_server
@@ -74,17 +74,14 @@ class Origin:
             if (found := _BLOB_PATH.search(request.path)) is not None
         )
 
-    def push(self, image: Image, repository: str) -> None:
+    def push(self, image: Image, repository: str, tag: str) -> None:
         """Fill the registry with skopeo."""
-        subprocess.run(
-            [
-                *("skopeo", "copy", "--all", "--quiet", "--insecure-policy"),
-                *("--dest-tls-verify=false", f"--dest-creds={PUSHER}:{_ACCOUNTS[PUSHER].password}"),
-                f"oci:{image.layout}:{image.tag}",
-                f"docker://{self.host}/{repository}:{image.tag}",
-            ],
-            check=True,
-            timeout=60,
+        sandbox.run(
+            *("skopeo", "copy", "--all", "--quiet", "--insecure-policy"),
+            *("--dest-tls-verify=false", f"--dest-creds={PUSHER}:{_ACCOUNTS[PUSHER].password}"),
+            f"oci:{image.layout}:{image.tag}",
+            f"docker://{self.host}/{repository}:{tag}",
+            home=self.log_file.parent,
         )
 
     def stop(self) -> None:
