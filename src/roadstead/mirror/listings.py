@@ -9,6 +9,7 @@ from typing import Any
 from cachetools import TTLCache
 
 from roadstead.errors import (
+    ContentError,
     ManifestUnknownError,
     StorageError,
     UnknownContentError,
@@ -79,6 +80,7 @@ class Listings:
 
         Raises:
             UpstreamError: upstream did not answer and never has.
+            ContentError: what it sent is no list, and it has never sent one.
         """
         key = (repository, subject)
         cached = self._referrers.get(key)
@@ -88,7 +90,7 @@ class Listings:
             found = await self._upstream.list_referrers(repository, subject)
             if found is None:
                 found = await self._fallback(repository, subject)
-        except UpstreamError as error:
+        except (UpstreamError, ContentError) as error:
             self._report(error)
             kept = await self._store.read_referrers(repository, subject)
             if kept is None:
@@ -110,7 +112,8 @@ class Listings:
         # GitLab answers such a tag with the subject itself, which is no list of referrers.
         if not parse_manifest(manifest.content, manifest.descriptor.media_type).is_index:
             return []
-        listed = json.loads(manifest.content).get("manifests", [])
+        # Go programs write null for an empty list.
+        listed = json.loads(manifest.content).get("manifests") or []
         return [descriptor for descriptor in listed if isinstance(descriptor, dict)]
 
     async def _keep(
