@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from roadstead.errors import UpstreamUnauthorizedError
+from roadstead.oci.reference import RepositoryName
 from roadstead.secrecy import Secret
 from roadstead.upstream.credentials import Credentials, ExecCredentials
 from tests.support.clock import Clock
+
+APP = RepositoryName("library/app")
 
 
 def helper(folder: Path, body: str) -> str:
@@ -39,17 +42,23 @@ async def test_a_helper_is_asked_as_often_as_its_lifetime_says(
 
     for now in (0.0, 9.0, 10.0):
         clock.now = now
-        assert await source.get() == Credentials("alice", Secret("pl4nted"))
+        assert await source.get(APP) == Credentials("alice", Secret("pl4nted"))
 
     assert calls(tmp_path) == ["get host"] * runs
 
 
-async def test_a_helper_without_credentials_means_anonymous(tmp_path: Path) -> None:
-    """The protocol's own words for "none" are no failure."""
-    body = "echo 'credentials not found in native keychain'; exit 1"
+@pytest.mark.parametrize(
+    "body",
+    [
+        "echo 'credentials not found in native keychain'; exit 1",
+        """echo '{"ServerURL": "", "Username": "", "Secret": ""}'""",
+    ],
+)
+async def test_a_helper_without_credentials_means_anonymous(tmp_path: Path, body: str) -> None:
+    """The protocol's own words for "none" are no failure, and neither are empty ones."""
     source = ExecCredentials(command=helper(tmp_path, body), server="host", lifetime_seconds=None)
 
-    assert await source.get() is None
+    assert await source.get(APP) is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +79,7 @@ async def test_a_broken_helper_is_a_clear_error_without_its_output(
 
     for _ in range(2):
         with pytest.raises(UpstreamUnauthorizedError) as caught:
-            await source.get()
+            await source.get(APP)
         assert "pl4nted" not in str(caught.value)
         assert "docker-credential-scripted" in str(caught.value)
     assert len(calls(tmp_path)) == 2
@@ -86,7 +95,7 @@ async def test_a_helper_that_hangs_is_ended(tmp_path: Path) -> None:
     )
 
     with pytest.raises(UpstreamUnauthorizedError, match=r"longer than 0\.1 s"):
-        await source.get()
+        await source.get(APP)
 
 
 async def test_a_missing_helper_is_a_clear_error(tmp_path: Path) -> None:
@@ -94,7 +103,7 @@ async def test_a_missing_helper_is_a_clear_error(tmp_path: Path) -> None:
     source = ExecCredentials(command=str(tmp_path / "absent"), server="host", lifetime_seconds=None)
 
     with pytest.raises(UpstreamUnauthorizedError, match=r"absent cannot be run"):
-        await source.get()
+        await source.get(APP)
 
 
 def test_credentials_print_as_nothing() -> None:
@@ -104,3 +113,5 @@ def test_credentials_print_as_nothing() -> None:
     assert "pl4nted" not in repr(credentials)
     assert "pl4nted" not in credentials.identity
     assert credentials.identity != Credentials("alice", Secret("other")).identity
+    bearer = Credentials("alice", Secret("pl4nted"), is_bearer=True)
+    assert credentials.identity != bearer.identity

@@ -69,9 +69,11 @@ class AuthSession:
         method = self._method
         if method is None:
             return None, None
-        credentials = await self._credentials.get()
+        credentials = await self._credentials.get(repository)
         if method.scheme == "basic":
             return basic(self._required(credentials)), None
+        if credentials is not None and credentials.is_bearer:
+            return Secret(f"Bearer {credentials.password.reveal()}"), None
         request = TokenRequest(
             realm=method.realm,
             service=method.service,
@@ -81,7 +83,7 @@ class AuthSession:
         token = await self._tokens.get(request, credentials)
         return Secret(f"Bearer {token.value.reveal()}"), token
 
-    async def learn(self, headers: list[str]) -> bool:
+    async def learn(self, repository: RepositoryName, headers: list[str]) -> bool:
         """Learn from the WWW-Authenticate headers of a 401, or from ``/v2/`` if it had none.
 
         gcr.io challenges on ``/v2/`` only. Returns whether there is anything to try.
@@ -96,7 +98,7 @@ class AuthSession:
             challenges = parse_challenges(ping.challenges)
         if not challenges:
             return False
-        self._method = await self._choose(challenges)
+        self._method = await self._choose(repository, challenges)
         return True
 
     def is_known(self, headers: list[str]) -> bool:
@@ -107,27 +109,31 @@ class AuthSession:
         """Drop a token that was refused."""
         self._tokens.forget(token)
 
-    async def _choose(self, challenges: list[Challenge]) -> _Method:
+    async def _choose(self, repository: RepositoryName, challenges: list[Challenge]) -> _Method:
         """Take Bearer where its realm may be asked, else Basic where there are credentials."""
+        credentials = await self._credentials.get(repository)
+        bearers = [
+            _method_of(challenge) for challenge in challenges if challenge.scheme == "bearer"
+        ]
         refusals = []
-        for challenge in challenges:
-            if challenge.scheme != "bearer":
-                continue
-            method = _method_of(challenge)
+        for method in bearers:
             refusal = refusal_of_realm(method.realm, upstream=self._origin, trusted=self._trusted)
             if refusal is None:
                 return method
             refusals.append(f"its token server {printable(method.realm)} was not asked: {refusal}")
+        if bearers and credentials is not None and credentials.is_bearer:
+            # A ready token needs no token server; before one is asked, its realm is judged again.
+            return bearers[0]
         if any(challenge.scheme == "basic" for challenge in challenges):
             if not refusals:
-                self._required(await self._credentials.get())
-            if await self._credentials.get() is not None:
+                self._required(credentials)
+            if credentials is not None:
                 return _Method("basic")
         message = "; ".join(refusals) or "it asks for an unknown kind of authentication"
         raise UpstreamUnauthorizedError(message, upstream=self._origin.authority, status=401)
 
     def _required(self, credentials: Credentials | None) -> Credentials:
-        if credentials is None or credentials.is_identity_token:
+        if credentials is None or credentials.is_identity_token or credentials.is_bearer:
             message = "it asks for a user name and a password, and none are configured"
             raise UpstreamUnauthorizedError(message, upstream=self._origin.authority, status=401)
         return credentials
@@ -167,7 +173,7 @@ class Dialogue:
         if self._refusals > 2:  # noqa: PLR2004 - with what was known, and without
             return False
         if self.authorization is None:
-            if not await self._session.learn(www_authenticate):
+            if not await self._session.learn(self._repository, www_authenticate):
                 return False
             await self.begin()
             return self.authorization is not None

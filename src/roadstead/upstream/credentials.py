@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from roadstead.errors import UpstreamUnauthorizedError
+from roadstead.oci.reference import RepositoryName
 from roadstead.secrecy import Secret
 
 # The user name by which a helper marks its secret as an identity token.
@@ -23,10 +24,15 @@ _MAX_OUTPUT_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user name and a password, or an identity token."""
+    """A user name and a password, or an identity token, or a ready token for the registry.
+
+    The last one is ``registrytoken`` of Docker's config.json: ``is_bearer`` says that the
+    password is sent as it is, and that no token server is asked.
+    """
 
     username: str
     password: Secret
+    is_bearer: bool = field(default=False, kw_only=True)
 
     @property
     def is_identity_token(self) -> bool:
@@ -36,15 +42,15 @@ class Credentials:
     @property
     def identity(self) -> str:
         """A name for these credentials that tells nothing of them."""
-        text = f"{self.username}\0{self.password.reveal()}"
+        text = f"{self.is_bearer}\0{self.username}\0{self.password.reveal()}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class CredentialSource(Protocol):
     """Gives the credentials that are good now."""
 
-    async def get(self) -> Credentials | None:
-        """Return credentials; None stands for anonymous.
+    async def get(self, repository: RepositoryName) -> Credentials | None:
+        """Return the credentials for a repository; None stands for anonymous.
 
         Raises:
             UpstreamUnauthorizedError: there should be some, and they cannot be had.
@@ -57,7 +63,7 @@ class StaticCredentials:
 
     credentials: Credentials | None = None
 
-    async def get(self) -> Credentials | None:
+    async def get(self, _repository: RepositoryName) -> Credentials | None:
         """Return them."""
         return self.credentials
 
@@ -80,7 +86,7 @@ class ExecCredentials:
     _asked_at: float | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def get(self) -> Credentials | None:
+    async def get(self, _repository: RepositoryName) -> Credentials | None:
         """Return what the helper says, or said.
 
         Raises:
@@ -128,7 +134,7 @@ class ExecCredentials:
             raise self._failure(message)
         return self._read(output)
 
-    def _read(self, output: bytes) -> Credentials:
+    def _read(self, output: bytes) -> Credentials | None:
         # What the helper printed may be the secret, so no error repeats or chains it.
         try:
             answer = json.loads(output[:_MAX_OUTPUT_BYTES])
@@ -139,6 +145,9 @@ class ExecCredentials:
         if not isinstance(username, str) or not isinstance(secret, str):
             message = "gave no Username and Secret"
             raise self._failure(message)
+        if not username and not secret:
+            # Some helpers say so that they have none, and Docker takes it so.
+            return None
         return Credentials(username, Secret(secret))
 
     def _failure(self, what: str) -> UpstreamUnauthorizedError:
