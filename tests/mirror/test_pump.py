@@ -296,13 +296,52 @@ def test_a_size_that_changes_ends_the_fetch(tmp_path: Path) -> None:
 
 
 def test_stopping_keeps_what_has_arrived(tmp_path: Path) -> None:
-    """A stopped pump leaves a partial file for the next process."""
+    """A pump that is stopped in the middle leaves a partial file for the next process."""
+    run: Run
+
+    class StoppedWhileReading(Script):
+        def read(self) -> bytes:
+            run.pump.stop()
+            return super().read()
+
+    run = Run(
+        tmp_path, lambda offset: StoppedWhileReading(CONTENT, start=offset, size=len(CONTENT))
+    )
+
+    assert not run.run()
+
+    assert run.partial_size() == 1000
+
+
+def test_a_pump_that_was_stopped_before_it_ran_asks_nobody(tmp_path: Path) -> None:
+    """A fetch that still waited for its turn when the process stops is not begun."""
     run = Run(tmp_path, lambda offset: Script(CONTENT, start=offset, size=len(CONTENT)))
     run.pump.stop()
 
     assert not run.run()
 
-    assert run.partial_size() == 1000
+    assert run.offsets == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_stop_while_upstream_is_asked_ends_the_transfer_unread(tmp_path: Path) -> None:
+    """There was no transfer to abort yet, so nobody else would wake its first read."""
+    run: Run
+    opened: list[Script] = []
+
+    def open_transfer(offset: int) -> Script:
+        run.pump.stop()
+        opened.append(Script(CONTENT, start=offset, size=len(CONTENT)))
+        return opened[-1]
+
+    run = Run(tmp_path, open_transfer)
+
+    assert not run.run()
+
+    (transfer,) = opened
+    assert transfer.closed
+    assert transfer.read() == CONTENT[:1000]
+    assert run.last.available == 0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

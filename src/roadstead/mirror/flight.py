@@ -13,7 +13,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
-from roadstead.errors import StorageUnavailableError
+from roadstead.errors import StorageError, StorageUnavailableError
 from roadstead.mirror.pump import Progress, Pump, RetryPolicy
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
@@ -208,7 +208,8 @@ class Flights:
     async def aclose(self) -> None:
         """Stop all flights; their partial files stay, to be resumed by the next process."""
         self._closing = True
-        for _, pump, _ in self._running.values():
+        # Youngest first: those that wait for a thread must not get the one of an older flight.
+        for _, pump, _ in reversed(self._running.values()):
             pump.stop()
         await self.landed()
         self._executor.shutdown()
@@ -223,7 +224,8 @@ class Flights:
 
         loop = asyncio.get_running_loop()
         try:
-            committed = await loop.run_in_executor(self._executor, pump.run, repositories)
+            if await loop.run_in_executor(self._executor, pump.run, repositories):
+                await self._link_late(flight, linked)
         finally:
             del self._running[flight.digest]
             flight.end()
@@ -234,6 +236,17 @@ class Flights:
                 "fetching a blob failed",
                 extra={"fields": {"digest": str(flight.digest), "error": str(error)}},
             )
-        if committed:
-            for repository in flight.repositories - linked:
-                await self._store.link_blob(repository, flight.digest)
+
+    async def _link_late(self, flight: Flight, linked: frozenset[RepositoryName]) -> None:
+        """Link the blob into the repositories that were admitted while it was committed."""
+        while late := flight.repositories - linked:
+            linked |= late
+            for repository in late:
+                try:
+                    await self._store.link_blob(repository, flight.digest)
+                except StorageError as error:
+                    fields = {"digest": str(flight.digest), "repository": repository}
+                    _log.error(
+                        "a blob could not be linked",
+                        extra={"fields": {**fields, "error": str(error)}},
+                    )

@@ -141,14 +141,22 @@ class Pump:
                 return
 
     def _transfer_once(self, partial: PartialBlob) -> None:
+        self._end_if_stopping()
         with closing(self._open_transfer(partial.offset)) as transfer:
             self._transfer = transfer
             try:
+                # Asked again: a stop during the opening found no transfer to abort.
+                self._end_if_stopping()
                 surplus = self._align(partial, transfer)
                 self._check_size(partial, transfer.size_bytes)
                 self._copy(partial, transfer, surplus)
             finally:
                 self._transfer = None
+
+    def _end_if_stopping(self) -> None:
+        if self._stopping.is_set():
+            message = "the transfer was stopped"
+            raise UpstreamUnreachableError(message, upstream=self._host)
 
     def _align(self, partial: PartialBlob, transfer: BlobTransfer) -> bytes:
         """Bring a transfer that began at 0 to where the file ends; return what was read beyond.
@@ -208,9 +216,7 @@ class Pump:
             # With an unknown size any chunk may be the last one, so it waits for its successor.
             held_back = partial.offset
             partial.write(chunk)
-            if self._stopping.is_set():
-                message = "the transfer was stopped"
-                raise UpstreamUnreachableError(message, upstream=self._host)
+            self._end_if_stopping()
             available = held_back if size is None or partial.offset >= size else partial.offset
             self._set(available=available)
             chunk = transfer.read()
