@@ -1,0 +1,105 @@
+"""``python -m benchmarks``: run scenarios, write raw results and the report."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.lab import Lab
+from benchmarks.peers.base import Peer, is_installed
+from benchmarks.peers.nginx import NGINX_ORIGIN
+from benchmarks.report import render
+from benchmarks.results import Record, Results, describe_machine
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios.base import Scenario
+
+_RESULTS = Path(__file__).parent / "results"
+_TMPFS = Path("/dev/shm")  # noqa: S108 - directories in it are made by mkdtemp
+_DEFAULT_ROUNDS = 3
+
+
+def main() -> int:
+    """Run what the command line asks for; return the exit status."""
+    options = _options()
+    if not is_installed(NGINX_ORIGIN):
+        print("nginx is needed as the upstream: install nginx-light")
+        return 1
+    chosen = [item for item in SCENARIOS if not options.scenario or item.name in options.scenario]
+    versions = dict(_installed(chosen, options.peer))
+    results = Results(
+        started=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        machine=describe_machine(),
+        versions=versions,
+        records=[],
+    )
+    with Lab(options.directory) as lab:
+        for scenario in chosen:
+            peers = [peer for peer in scenario.peers if peer.name in versions]
+            for record in _rounds(lab, scenario, peers, options.rounds):
+                print(_line(record), flush=True)
+                results.records.append(record)
+    _RESULTS.mkdir(exist_ok=True)
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    results.write(_RESULTS / f"{name}.json")
+    report = render(results, chosen)
+    (_RESULTS / f"{name}.md").write_text(report, encoding="utf-8")
+    print(f"\n{report}\nWritten to {_RESULTS / name}.json and .md")
+    return 0
+
+
+def _rounds(lab: Lab, scenario: Scenario, peers: Sequence[Peer], rounds: int) -> Iterator[Record]:
+    """Measure round by round, every peer in each, so that a disturbance meets them all."""
+    for number in range(min(rounds, scenario.max_rounds)):
+        for peer in peers:
+            load = os.getloadavg()[0]
+            for case, values in scenario.measure(lab, peer):
+                yield Record(
+                    scenario=scenario.name,
+                    case=case,
+                    peer=peer.name,
+                    round=number,
+                    load=load,
+                    values=values,
+                )
+                load = os.getloadavg()[0]
+
+
+def _installed(scenarios: Sequence[Scenario], wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for peer in {peer.name: peer for scenario in scenarios for peer in scenario.peers}.values():
+        if wanted and peer.name not in wanted:
+            continue
+        if is_installed(peer):
+            yield peer.name, peer.version()
+        else:
+            print(f"{peer.name} is left out: {peer.program} is not installed")
+
+
+def _line(record: Record) -> str:
+    values = ", ".join(f"{key} {value:.4g}" for key, value in record.values.items())
+    return f"{record.scenario}, {record.case}, {record.peer}, #{record.round}: {values}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("scenario", nargs="*", help=f"of: {', '.join(names)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=_DEFAULT_ROUNDS)
+    parser.add_argument("--peer", action="append", default=[], help="only this peer (repeatable)")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=_TMPFS if _TMPFS.is_dir() else Path(tempfile.gettempdir()),
+        help="where contents and stores go (default: a tmpfs)",
+    )
+    options = parser.parse_args()
+    unknown = set(options.scenario) - set(names)
+    if unknown:
+        parser.error(f"unknown scenario: {', '.join(sorted(unknown))}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

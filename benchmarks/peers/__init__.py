@@ -1,0 +1,1 @@
+"""The servers that are compared: one module for each family."""

@@ -1,0 +1,66 @@
+"""Servers that read distribution's configuration file: Roadstead, and docker-registry itself."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers.base import Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistributionPeer:
+    """A pull-through cache of that family, with the same configuration for each.
+
+    Without ``logging`` there is no access log and errors only are logged: the best case of
+    docker-registry. Else there are both log lines of each request, which go to files.
+    """
+
+    name: str
+    program: str
+    version_argument: str
+    logging: bool = False
+
+    def version(self) -> str:
+        """See Peer."""
+        command = [self.program, self.version_argument]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        return " ".join(run.stdout.split()[-2:])
+
+    def prepare(self, place: Place) -> list[str]:
+        """See Peer."""
+        document = {
+            "version": 0.1,
+            "log": {
+                "level": "info" if self.logging else "error",
+                "accesslog": {"disabled": not self.logging},
+            },
+            "storage": {
+                "filesystem": {"rootdirectory": str(place.directory / "store")},
+                "cache": {"blobdescriptor": "inmemory"},
+            },
+            "http": {"addr": f"127.0.0.1:{place.port}", "secret": "benchmark"},
+            "proxy": {"remoteurl": place.upstream_url},
+        }
+        file = place.directory / "config.yml"
+        # JSON is YAML.
+        file.write_text(json.dumps(document), encoding="utf-8")
+        return [self.program, "serve", str(file)]
+
+
+_ROADSTEAD = str(Path(sys.executable).with_name("roadstead"))
+
+ROADSTEAD = DistributionPeer(name="roadstead", program=_ROADSTEAD, version_argument="version")
+ROADSTEAD_LOGGING = DistributionPeer(
+    name="roadstead, logging", program=_ROADSTEAD, version_argument="version", logging=True
+)
+DOCKER_REGISTRY = DistributionPeer(
+    name="docker-registry", program="docker-registry", version_argument="--version"
+)
+DOCKER_REGISTRY_LOGGING = DistributionPeer(
+    name="docker-registry, logging",
+    program="docker-registry",
+    version_argument="--version",
+    logging=True,
+)
