@@ -19,7 +19,7 @@ from roadstead.simulator.faults import RequestKind
 from roadstead.simulator.ranges import apply_range
 from roadstead.simulator.shelf import Repository, Shelf
 from roadstead.simulator.signed import STORAGE_PREFIX
-from roadstead.simulator.tokens import TOKEN_PATH
+from roadstead.simulator.tokens import TOKEN_PATHS
 from roadstead.simulator.wire import HttpRequest, Reply
 
 _PATHS = {
@@ -46,7 +46,7 @@ def parse_target(path: str) -> Target:
     """Read a path of the API."""
     if path in {"/v2/", "/v2"}:
         return Target(RequestKind.PING)
-    if path == TOKEN_PATH:
+    if path in TOKEN_PATHS:
         return Target(RequestKind.TOKEN)
     if path.startswith(STORAGE_PREFIX):
         return Target(RequestKind.STORAGE)

@@ -42,8 +42,8 @@ class Fault(Protocol):
 class SignsUrls(Protocol):
     """A storage host that redirects can lead to; ScriptedRegistry is one."""
 
-    def sign(self, reply: Reply, *, uses: int | None) -> str:
-        """Return a signed absolute address for the content of ``reply``."""
+    def sign(self, reply: Reply, *, uses: int | None, relative: bool = False) -> str:
+        """Return a signed address, absolute unless ``relative``, for the content of ``reply``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +69,16 @@ class Criteria:
 
 @dataclass(slots=True)
 class Injection:
-    """A fault in place: it skips the first ``skip`` matching requests, then acts on ``times``."""
+    """A fault in place: it skips the first ``skip`` matching requests, then acts on ``times``.
+
+    ``label`` is what the records of requests call it; an empty one is not mentioned.
+    """
 
     fault: Fault
     criteria: Criteria
     skip: int
     times: int | None
+    label: str = ""
     used: int = 0
 
     def due(self) -> bool:
@@ -156,8 +160,9 @@ class Slow:
     bytes_per_second: float | None = None
 
     def __call__(self, _request: HttpRequest, reply: Reply) -> None:
-        """Slow the reply down."""
-        reply.latency_seconds, reply.bytes_per_second = self.latency_seconds, self.bytes_per_second
+        """Slow the reply down; what another fault has set, and this one does not, stays."""
+        reply.latency_seconds = self.latency_seconds or reply.latency_seconds
+        reply.bytes_per_second = self.bytes_per_second or reply.bytes_per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,14 +267,19 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class RedirectToStorage:
-    """A redirect to a signed address on another host, good for ``uses`` requests."""
+    """A redirect to a signed address, good for ``uses`` requests.
+
+    ``relative`` writes a Location without a host: the storage is the registry itself (gcr.io).
+    """
 
     storage: SignsUrls
     uses: int | None = None
     status: int = HTTPStatus.TEMPORARY_REDIRECT
+    relative: bool = False
 
     def __call__(self, request: HttpRequest, reply: Reply) -> None:
         """Sign the content of the reply and point there; errors stay as they are."""
         if reply.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
             return
-        Redirect(self.storage.sign(reply, uses=self.uses), self.status)(request, reply)
+        location = self.storage.sign(reply, uses=self.uses, relative=self.relative)
+        Redirect(location, self.status)(request, reply)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from roadstead.oci import mediatype
 from roadstead.oci.digest import Digest
@@ -21,19 +21,34 @@ from roadstead.simulator.tokens import (
     BasicAuthentication,
     TokenService,
 )
-from roadstead.simulator.wire import HttpRequest, Reply, ReplyWriter, Sleep, serve_connection
+from roadstead.simulator.wire import (
+    HttpRequest,
+    Reply,
+    ReplyWriter,
+    Sleep,
+    is_bodiless,
+    serve_connection,
+)
 
 _STREAM_LIMIT_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request that arrived, and what became of it."""
+    """One request that arrived, and what became of it.
+
+    ``body_bytes`` is what a client would get of the body if nothing broke off; ``faults`` are
+    the labels of the faults that acted. ``watch`` is told when the reply is over.
+    """
 
     request: HttpRequest
     target: Target
     status: int
+    body_bytes: int
+    faults: tuple[str, ...] = ()
     body_bytes_sent: int = 0
+    ended: bool = False
+    watch: "Watch | None" = None
 
     @property
     def method(self) -> str:
@@ -59,6 +74,16 @@ class RequestRecord:
         """Add body bytes that went out."""
         self.body_bytes_sent += count
 
+    def end(self) -> None:
+        """Note that no more will be sent."""
+        self.ended = True
+        if self.watch is not None:
+            self.watch(self)
+
+
+Watch: TypeAlias = Callable[[RequestRecord], None]
+"""Is told of every request twice: when its answer is decided, and when that is over."""
+
 
 @dataclass(slots=True)
 class _Listener:
@@ -71,7 +96,8 @@ class ScriptedRegistry(Shelf):
 
     Content may change and faults may be injected at any time between two requests.
     ``referrers`` and page sizes are switched on ``api``. The port stays the same over
-    ``stop`` and ``start``. ``tls`` makes it speak HTTPS.
+    ``stop`` and ``start``. ``tls`` makes it speak HTTPS. ``watch`` may be set to follow what
+    happens.
     """
 
     def __init__(
@@ -85,6 +111,7 @@ class ScriptedRegistry(Shelf):
         super().__init__()
         self.api = RegistryApi(self)
         self.requests: list[RequestRecord] = []
+        self.watch: Watch | None = None
         self.authentication: Authentication | None = None
         self.challenge_on_ping_only = False
         self.tokens: TokenService | None = None
@@ -154,6 +181,7 @@ class ScriptedRegistry(Shelf):
         reference: str | Digest | None = None,
         skip: int = 0,
         times: int | None = None,
+        label: str = "",
     ) -> Injection:
         """Let ``fault`` act on matching requests that authentication admits.
 
@@ -162,7 +190,7 @@ class ScriptedRegistry(Shelf):
         """
         wanted = None if reference is None else str(reference)
         criteria = Criteria(kind=kind, method=method, repository=repository, reference=wanted)
-        injection = Injection(fault, criteria, skip, times)
+        injection = Injection(fault, criteria, skip, times, label)
         self._injections.append(injection)
         return injection
 
@@ -194,10 +222,13 @@ class ScriptedRegistry(Shelf):
         """Address of the token end point, if this host has one."""
         return f"{self.url}{TOKEN_PATH}"
 
-    def sign(self, reply: Reply, *, uses: int | None) -> str:
-        """Return an absolute signed address at this host for the content of ``reply``."""
+    def sign(self, reply: Reply, *, uses: int | None, relative: bool = False) -> str:
+        """Return a signed address at this host for the content of ``reply``."""
         media_type = reply.get("Content-Type") or mediatype.OCTET_STREAM
-        return self.url + self._signed.sign(reply.content, media_type=media_type, uses=uses)
+        path = self._signed.sign(
+            reply.content, media_type=media_type, uses=uses, takes_credentials=relative
+        )
+        return path if relative else self.url + path
 
     def count(
         self,
@@ -239,15 +270,25 @@ class ScriptedRegistry(Shelf):
             listener.connections.discard(task)
             writer.close()
 
-    def _answer(self, request: HttpRequest) -> tuple[Reply, Callable[[int], None]]:
+    def _answer(self, request: HttpRequest) -> tuple[Reply, RequestRecord]:
         target = parse_target(request.path)
         reply = self._refusal(request, target)
+        faults: tuple[str, ...] = ()
         if reply is None:
             reply = self._right_answer(request, target)
-            self._spoil(request, target, reply)
-        record = RequestRecord(request, target, reply.status)
+            faults = self._spoil(request, target, reply)
+        record = RequestRecord(
+            request,
+            target,
+            reply.status,
+            0 if is_bodiless(request, reply) else reply.length,
+            faults,
+            watch=self.watch,
+        )
         self.requests.append(record)
-        return reply, record.count_sent
+        if self.watch is not None:
+            self.watch(record)
+        return reply, record
 
     def _refusal(self, request: HttpRequest, target: Target) -> Reply | None:
         if self.authentication is None or target.kind in {RequestKind.TOKEN, RequestKind.STORAGE}:
@@ -257,7 +298,7 @@ class ScriptedRegistry(Shelf):
             return None
         reply = error_reply(ErrorCode.UNAUTHORIZED)
         if target.kind is RequestKind.PING or not self.challenge_on_ping_only:
-            challenges = self.authentication.challenges(target.repository)
+            challenges = self.authentication.challenges(authorization, target.repository)
             reply.headers.extend(("WWW-Authenticate", value) for value in challenges)
         return reply
 
@@ -270,8 +311,11 @@ class ScriptedRegistry(Shelf):
             return error_reply(ErrorCode.UNSUPPORTED, status=HTTPStatus.NOT_FOUND)
         return self.tokens.answer(request)
 
-    def _spoil(self, request: HttpRequest, target: Target, reply: Reply) -> None:
+    def _spoil(self, request: HttpRequest, target: Target, reply: Reply) -> tuple[str, ...]:
         names = (target.repository, target.reference)
+        labels = []
         for injection in self._injections:
             if injection.criteria.match(request, target.kind, names) and injection.due():
                 injection.fault(request, reply)
+                labels.append(injection.label)
+        return tuple(filter(None, labels))

@@ -20,6 +20,7 @@ class _Grant:
     content: Content
     media_type: str
     uses: int | None
+    takes_credentials: bool
 
 
 class SignedUrls:
@@ -29,17 +30,29 @@ class SignedUrls:
         self._grants: dict[str, _Grant] = {}
         self._serial = count(1)
 
-    def sign(self, content: Content, *, media_type: str, uses: int | None) -> str:
-        """Return a path with a signature, good for ``uses`` requests (None: any number)."""
+    def sign(
+        self,
+        content: Content,
+        *,
+        media_type: str,
+        uses: int | None,
+        takes_credentials: bool = False,
+    ) -> str:
+        """Return a path with a signature, good for ``uses`` requests (None: any number).
+
+        ``takes_credentials`` is for a path on the registry's own host, to which clients rightly
+        send Authorization as well.
+        """
         signature = f"s1gn4ture{next(self._serial)}"
-        self._grants[signature] = _Grant(content, media_type, uses)
+        self._grants[signature] = _Grant(content, media_type, uses, takes_credentials)
         return f"{STORAGE_PREFIX}object?signature={signature}"
 
     def answer(self, request: HttpRequest) -> Reply:
         """Serve a signed address; 403 for a stale or foreign one, 400 with Authorization."""
-        if "authorization" in request.headers:
-            return _refusal(HTTPStatus.BAD_REQUEST, "Only one auth mechanism allowed")
         grant = self._grants.get(request.query.get("signature", [""])[0])
+        expects_none = grant is None or not grant.takes_credentials
+        if expects_none and "authorization" in request.headers:
+            return _refusal(HTTPStatus.BAD_REQUEST, "Only one auth mechanism allowed")
         if grant is None or grant.uses == 0 or request.method != "GET":
             return _refusal(HTTPStatus.FORBIDDEN, "Request has expired")
         if grant.uses is not None:

@@ -18,13 +18,25 @@ from urllib.parse import parse_qs
 from roadstead.simulator.wire import HttpRequest, Reply
 
 TOKEN_PATH = "/token"  # noqa: S105 - a path
+TOKEN_PATHS = frozenset(
+    {
+        TOKEN_PATH,
+        "/token/",  # public.ecr.aws
+        "/v2/token",  # gcr.io
+        "/v2/auth",  # quay.io
+        "/oauth2/token",  # Azure
+        "/jwt/auth",  # GitLab
+        "/proxy_auth",  # nvcr.io
+    }
+)
+"""Where registries have their token end points."""
 
 
 class Authentication(Protocol):
     """Decides who may read."""
 
-    def challenges(self, repository: str, /) -> list[str]:
-        """Return the WWW-Authenticate values for a refused request."""
+    def challenges(self, authorization: str, repository: str, /) -> list[str]:
+        """Return the WWW-Authenticate values for a request that ``admits`` refused."""
 
     def admits(self, authorization: str, repository: str, /) -> bool:
         """Check an Authorization header; ``repository`` is empty for ``/v2/``."""
@@ -37,7 +49,7 @@ class BasicAuthentication:
     user: str
     password: str
 
-    def challenges(self, _repository: str) -> list[str]:
+    def challenges(self, _authorization: str, _repository: str) -> list[str]:
         """Ask for Basic."""
         return ['Basic realm="scripted"']
 
@@ -53,7 +65,10 @@ class TokenService:
     ``users`` maps names to passwords; ``identity_tokens`` are the refresh tokens it takes.
     ``scope`` is a fixed scope asked for in place of the repository's (public.ecr.aws: ``aws``);
     ``field_name`` and ``announce_life`` choose what stands in the answer; ``methods`` which
-    flows exist.
+    flows exist. ``may_pull`` says which repositories a token opens (None: all); where it opens
+    none, ``refusal`` is the end point's own answer (ghcr.io), else the registry refuses the
+    token. ``ping_scope`` is asked for on ``/v2/``; ``expired_realm`` stands in the challenge
+    to a token that is no longer good (nvcr.io).
     """
 
     realm: str
@@ -67,22 +82,31 @@ class TokenService:
     methods: frozenset[str] = frozenset({"GET", "POST"})
     scope: str | None = None
     extra_challenges: tuple[str, ...] = ()
+    may_pull: Callable[[str], bool] | None = None
+    refusal: HTTPStatus | None = None
+    ping_scope: str = ""
+    expired_realm: str = ""
     clock: Callable[[], float] = time.monotonic
     _grants: dict[str, tuple[frozenset[str], float]] = field(default_factory=dict)
     _serial: "count[int]" = field(default_factory=lambda: count(1))
 
-    def challenges(self, repository: str) -> list[str]:
-        """Ask for Bearer, with the scope where a repository is concerned."""
-        scope = self._needed(repository)
-        tail = f',scope="{scope}"' if scope else ""
-        bearer = f'Bearer realm="{self.realm}",service="{self.service}"{tail}'
-        return [*self.extra_challenges, bearer]
+    def challenges(self, authorization: str, repository: str) -> list[str]:
+        """Ask for Bearer, with the scope where a repository is concerned, and say what is wrong."""
+        error = self._error(authorization)
+        expired = error == "invalid_token" and self.expired_realm
+        parameters = {
+            "realm": self.expired_realm if expired else self.realm,
+            "service": self.service,
+            "scope": self._needed(repository) or self.ping_scope,
+            "error": error,
+        }
+        given = ",".join(f'{name}="{value}"' for name, value in parameters.items() if value)
+        return [*self.extra_challenges, f"Bearer {given}"]
 
     def admits(self, authorization: str, repository: str) -> bool:
         """Check the token's life and scope."""
-        scheme, _, token = authorization.partition(" ")
-        scopes, ends = self._grants.get(token, (frozenset(), 0.0))
-        if scheme.lower() != "bearer" or self.clock() >= ends:
+        scopes = self._scopes(authorization)
+        if scopes is None:
             return False
         return not repository or self._needed(repository) in scopes
 
@@ -99,13 +123,34 @@ class TokenService:
             return _json(HTTPStatus.BAD_REQUEST, {"details": "unknown service"})
         if not self._knows(request, form):
             return _json(HTTPStatus.UNAUTHORIZED, {"details": "incorrect username or password"})
+        asked = frozenset(" ".join(form.get("scope", [])).split())
+        scopes = frozenset(filter(self._opens, asked))
+        if self.refusal is not None and asked and not scopes:
+            error = {"code": "DENIED", "message": "requested access to the resource is denied"}
+            return _json(self.refusal, {"errors": [error]})
         token = f"s1mul4ted-token-{next(self._serial)}"
-        scopes = frozenset(" ".join(form.get("scope", [])).split())
         self._grants[token] = (scopes, self.clock() + self.life_seconds)
         document: dict[str, object] = {self.field_name: token}
         if self.announce_life:
             document["expires_in"] = int(self.life_seconds)
         return _json(HTTPStatus.OK, document)
+
+    def _scopes(self, authorization: str) -> frozenset[str] | None:
+        """Return what a token that is good opens; None for any other header."""
+        scheme, _, token = authorization.partition(" ")
+        scopes, ends = self._grants.get(token, (frozenset(), 0.0))
+        return None if scheme.lower() != "bearer" or self.clock() >= ends else scopes
+
+    def _error(self, authorization: str) -> str:
+        if not authorization.lower().startswith("bearer "):
+            return ""
+        return "invalid_token" if self._scopes(authorization) is None else "insufficient_scope"
+
+    def _opens(self, scope: str) -> bool:
+        kind, _, rest = scope.partition(":")
+        if kind != "repository" or self.may_pull is None:
+            return True
+        return self.may_pull(rest.rpartition(":")[0])
 
     def _needed(self, repository: str) -> str:
         if self.scope is not None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from roadstead.simulator.content import BytesContent, Content
@@ -87,6 +87,16 @@ class Reply:
         self.set("Content-Type", content_type)
 
 
+class Ledger(Protocol):
+    """Is told what becomes of one reply."""
+
+    def count_sent(self, count: int, /) -> None:
+        """Add body bytes that went out."""
+
+    def end(self) -> None:
+        """The reply is over: sent, broken off, or of no interest to the client any more."""
+
+
 async def read_request(reader: asyncio.StreamReader) -> HttpRequest | None:
     """Read one request; None at the end of the connection or where it is no HTTP."""
     try:
@@ -129,10 +139,7 @@ class ReplyWriter:
         if reply.stall_before_headers:
             await _wait(reply.release)
         await self._gate.wait()
-        bodiless = request.method == "HEAD" or reply.status in {
-            HTTPStatus.NO_CONTENT,
-            HTTPStatus.NOT_MODIFIED,
-        }
+        bodiless = is_bodiless(request, reply)
         self._writer.write(_head(reply, bodiless=bodiless))
         if not bodiless:
             complete = await self._send_body(reply, sent)
@@ -183,6 +190,12 @@ class ReplyWriter:
         self._writer.transport.abort()
 
 
+def is_bodiless(request: HttpRequest, reply: Reply) -> bool:
+    """Say whether no body follows the headers, whatever its length is said to be."""
+    no_content = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+    return request.method == "HEAD" or reply.status in no_content
+
+
 async def _wait(release: asyncio.Event | None) -> None:
     await (release or asyncio.Event()).wait()
 
@@ -203,7 +216,7 @@ def _head(reply: Reply, *, bodiless: bool) -> bytes:
 async def serve_connection(
     reader: asyncio.StreamReader,
     writer: ReplyWriter,
-    answer: Callable[[HttpRequest], tuple[Reply, Callable[[int], None]]],
+    answer: Callable[[HttpRequest], tuple[Reply, Ledger]],
 ) -> None:
     """Answer requests on one connection until either side ends it."""
     alive = True
@@ -211,8 +224,10 @@ async def serve_connection(
         request = await read_request(reader)
         if request is None:
             return
-        reply, sent = answer(request)
+        reply, ledger = answer(request)
         try:
-            alive = await writer.send(request, reply, sent)
+            alive = await writer.send(request, reply, ledger.count_sent)
         except ConnectionError:
             return
+        finally:
+            ledger.end()

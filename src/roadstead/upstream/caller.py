@@ -53,8 +53,9 @@ class Caller:
         *,
         limit_bytes: int,
         headers: Mapping[str, str] | None = None,
+        follow: bool = True,
     ) -> Answer:
-        """Make a call with all that belongs to it.
+        """Make a call with all that belongs to it; ``follow`` redirects or take them as answers.
 
         Any status but 429 and 5xx is an answer, and the caller's to judge; the body of one
         that is no success is cut rather than refused.
@@ -65,7 +66,7 @@ class Caller:
         """
 
         async def once() -> Answer:
-            async with self.open(method, repository, url, headers=headers) as answer:
+            async with self.open(method, repository, url, headers=headers, follow=follow) as answer:
                 if answer.status < HTTPStatus.MULTIPLE_CHOICES:
                     return await answer.read(limit_bytes)
                 return await answer.read(MAX_ERROR_BYTES, truncate=True)
@@ -94,6 +95,7 @@ class Caller:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
+        follow: bool = True,
     ) -> AsyncIterator[OpenAnswer]:
         """Make a call, once for each thing that authentication wants tried.
 
@@ -108,6 +110,7 @@ class Caller:
                 url=url,
                 headers=headers or {},
                 authorization=dialogue.authorization,
+                follow=follow,
             )
             async with self._transport.open(call) as answer:
                 refused = answer.status == HTTPStatus.UNAUTHORIZED and not answer.redirected
