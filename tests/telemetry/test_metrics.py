@@ -22,6 +22,8 @@ _ALL_EVENTS: tuple[Event, ...] = (
     events.FlightEnded("UpstreamTimeoutError"),
     events.TransferResumed(50),
     events.UpstreamFailed("registry.example", "UpstreamTimeoutError"),
+    events.BudgetSeen("docker.io", "anonymous", 100, 80, 1_700_000_000.0),
+    events.EndpointMarked("docker.io", "registry.example", healthy=True),
     events.StorageTimed("Stat", 0.001),
     events.CacheAsked(hit=True),
     events.RequestStarted("blob"),

@@ -99,6 +99,30 @@ class UpstreamFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetSeen:
+    """An upstream told how many pulls are left to one of our accounts.
+
+    ``account`` is a user name or ``anonymous``; ``resets_at``, in seconds since the epoch, is
+    when all ``limit`` pulls are back if none is spent until then.
+    """
+
+    upstream: str
+    account: str
+    limit: int
+    remaining: int
+    resets_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointMarked:
+    """An endpoint of an upstream failed and is avoided for a while, or is well (again)."""
+
+    upstream: str
+    endpoint: str
+    healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StorageTimed:
     """One storage action took ``seconds``; ``action`` is distribution's name for it.
 
@@ -137,6 +161,8 @@ Event: TypeAlias = (
     | FlightEnded
     | TransferResumed
     | UpstreamFailed
+    | BudgetSeen
+    | EndpointMarked
     | StorageTimed
     | RequestStarted
     | RequestEnded

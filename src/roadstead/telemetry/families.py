@@ -146,6 +146,29 @@ class OwnFamilies(_Group):
         )
 
 
+class UpstreamFamilies(_Group):
+    """How upstreams stand; labels are names, endpoints and accounts of the configuration."""
+
+    def __init__(self) -> None:
+        account = ("upstream", "account")
+        self.pulls_remaining = Gauge(
+            "roadstead_upstream_pulls_remaining", "Pulls left, as upstream last told.", account
+        )
+        self.pulls_limit = Gauge(
+            "roadstead_upstream_pulls_limit", "Pulls allowed per window of the quota.", account
+        )
+        self.pulls_reset = Gauge(
+            "roadstead_upstream_pulls_reset_timestamp_seconds",
+            "When all pulls are back if none is spent until then.",
+            account,
+        )
+        self.endpoint_healthy = Gauge(
+            "roadstead_upstream_endpoint_healthy",
+            "1 for an endpoint that is well, 0 for one that failed and is avoided for a while.",
+            ("upstream", "endpoint"),
+        )
+
+
 def _by_kind(name: str, text: str) -> Counter:
     counter = Counter(f"registry_proxy_{name}_total", text, ("type",))
     counter.initialise(*((kind,) for kind in Kind))

@@ -26,6 +26,7 @@ from roadstead.telemetry.families import (
     OwnFamilies,
     ProxyFamilies,
     StorageFamilies,
+    UpstreamFamilies,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Metrics:
         self._proxy = ProxyFamilies()
         self._storage = StorageFamilies()
         self._own = OwnFamilies(version)
+        self._upstream = UpstreamFamilies()
         # By type, because a request costs three events and a chain of tests costs more.
         self._count: dict[type, Callable[[Any], None]] = {
             events.Served: self._count_served,
@@ -61,13 +63,15 @@ class Metrics:
             events.FlightEnded: self._count_flight_ended,
             events.TransferResumed: self._count_transfer_resumed,
             events.UpstreamFailed: self._count_upstream_failed,
+            events.BudgetSeen: self._note_budget,
+            events.EndpointMarked: self._note_endpoint,
             events.StorageTimed: self._count_storage_timed,
             events.CacheAsked: self._count_cache_asked,
             events.RequestStarted: self._count_request_started,
             events.RequestEnded: self._count_request_ended,
         }
         self._registry = CollectorRegistry()
-        for group in (self._http, self._proxy, self._storage, self._own):
+        for group in (self._http, self._proxy, self._storage, self._own, self._upstream):
             self._registry.register(group)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -121,6 +125,15 @@ class Metrics:
 
     def _count_upstream_failed(self, event: events.UpstreamFailed) -> None:
         self._own.upstream_errors.values[event.upstream, event.error] += 1
+
+    def _note_budget(self, event: events.BudgetSeen) -> None:
+        labels = (event.upstream, event.account)
+        self._upstream.pulls_limit.values[labels] = event.limit
+        self._upstream.pulls_remaining.values[labels] = event.remaining
+        self._upstream.pulls_reset.values[labels] = event.resets_at
+
+    def _note_endpoint(self, event: events.EndpointMarked) -> None:
+        self._upstream.endpoint_healthy.values[event.upstream, event.endpoint] = event.healthy
 
     def _count_storage_timed(self, event: events.StorageTimed) -> None:
         self._storage.action_seconds.series((self._driver, event.action)).observe(event.seconds)
