@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import settings
+
+# A time limit on one example says more about the load of the machine than about the code.
+settings.register_profile("roadstead", deadline=None)
+settings.load_profile("roadstead")
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 RoadsteadError
 ├── InvalidReferenceError          a name, tag or digest that breaks the grammar
+├── NamespaceConflictError         a request names two upstreams at once
+├── RepositoryDeniedError          the configuration does not let this repository through
 ├── UnknownContentError            upstream (or the store) says: no such thing
 │   ├── NamespaceUnknownError
 │   ├── RepositoryUnknownError
@@ -43,6 +45,24 @@ class InvalidReferenceError(RoadsteadError):
         super().__init__(f"invalid {part}: {given!r}")
         self.part = part
         self.given = given
+
+
+class NamespaceConflictError(RoadsteadError):
+    """The path of a request names one upstream and its ``ns`` parameter another."""
+
+    def __init__(self, in_path: str, namespace: str) -> None:
+        super().__init__(f"the path names {in_path}, and ns names {namespace}")
+        self.in_path = in_path
+        self.namespace = namespace
+
+
+class RepositoryDeniedError(RoadsteadError):
+    """The configuration does not let this repository through (``allow``, ``deny``)."""
+
+    def __init__(self, repository: str, upstream: str) -> None:
+        super().__init__(f"this mirror does not serve {repository} of {upstream}")
+        self.repository = repository
+        self.upstream = upstream
 
 
 class UnknownContentError(RoadsteadError):

@@ -315,7 +315,7 @@ async def test_stopping_keeps_partial_downloads(rig: Rig) -> None:
     reader = await rig.mirror.blob(APP, blob.digest)
     await reader.wait_beyond(599_999)
     reader.close()
-    await rig.mirror.aclose()
+    await rig.mirrors.aclose()
     rig.upstream.withdraw(stall)
     rig.upstream.requests.clear()
 
@@ -385,4 +385,4 @@ async def test_stopping_does_not_wait_for_a_silent_upstream(tmp_path: Path) -> N
         reader.close()
 
         async with asyncio.timeout(1):
-            await rig.mirror.aclose()
+            await rig.mirrors.aclose()

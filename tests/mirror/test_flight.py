@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,17 +47,17 @@ class Hangar:
     def __init__(self, root: Path, client: RegistryUpstream, *, max_transfers: int) -> None:
         self.store = FilesystemStore(root)
         self.client = client
+        self.lane = ThreadPoolExecutor(max_transfers)
         self.events: list[Event] = []
         self.flights = Flights(
             self.store,
-            max_transfers=max_transfers,
             observe=on_loop(self.events.append),
             retry=RetryPolicy(attempts=1, first_delay_seconds=0.0),
         )
 
     def start(self, digest: Digest) -> Flight:
         """Start a flight of a blob of APP."""
-        return self.flights.start(self.client, APP, digest)
+        return self.flights.start(self.client, APP, digest, lane=self.lane)
 
 
 async def test_a_reader_waits_for_the_file_and_then_for_bytes(file: BinaryIO) -> None:
@@ -288,10 +289,12 @@ async def test_a_late_repository_is_linked_before_the_flight_is_gone(
 
     observe = LateAdmission(on_loop(note))
     async with RegistryUpstream(upstream.url) as client:
-        flights = Flights(store, max_transfers=1, observe=observe)
-        observe.flight = flights.start(client, APP, blob.digest)
+        flights = Flights(store, observe=observe)
+        lane = ThreadPoolExecutor(1)
+        observe.flight = flights.start(client, APP, blob.digest, lane=lane)
         await ended.wait()
         await flights.aclose()
+        lane.shutdown()
 
     assert await store.stat_blob(APP, blob.digest) == len(CONTENT)
     assert await store.stat_blob(OTHER, blob.digest) == (None if in_the_way else len(CONTENT))

@@ -333,8 +333,8 @@ async def test_the_catalog_pages_through_what_is_held(rig: Rig) -> None:
         await rig.mirror.manifest(RepositoryName(name), Tag("latest"))
     rig.upstream.requests.clear()
 
-    first = await rig.mirror.catalog(limit=1, after=None)
-    second = await rig.mirror.catalog(limit=5, after=first[0])
+    first = await rig.mirrors.list_repositories(limit=1, after=None)
+    second = await rig.mirrors.list_repositories(limit=5, after=first[0])
 
     assert (first, second) == (["library/a"], ["library/b"])
     assert rig.upstream.requests == []

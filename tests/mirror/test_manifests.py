@@ -15,7 +15,7 @@ from roadstead.errors import (
 )
 from roadstead.mirror.freshness import FreshnessRules
 from roadstead.oci.digest import Digest
-from roadstead.oci.reference import RepositoryName, Tag
+from roadstead.oci.reference import Tag
 from roadstead.simulator import faults
 from roadstead.simulator.faults import RequestKind
 from roadstead.telemetry import events
@@ -327,17 +327,6 @@ async def test_a_client_that_leaves_does_not_stop_the_fetch(rig: Rig) -> None:
     manifest = await staying
 
     assert manifest.content == image.content
-
-
-async def test_short_names_get_library_on_docker_hub(tmp_path: Path) -> None:
-    """Behind Docker Hub ``app`` is ``library/app``, in the store as well."""
-    async with make_rig(tmp_path, adds_library=True) as rig:
-        image = rig.upstream.add_image("library/app", tag="latest")
-
-        manifest = await rig.mirror.manifest(RepositoryName("app"), LATEST)
-
-        assert manifest.content == image.content
-        assert await rig.store.has_manifest(APP, image.manifest_digest)
 
 
 async def test_failures_upstream_are_told(rig: Rig) -> None:

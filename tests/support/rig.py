@@ -13,7 +13,9 @@ from roadstead.mirror.freshness import FreshnessRules
 from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
+from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.pump import RetryPolicy
+from roadstead.mirror.routing import Router, RouteRules
 from roadstead.oci.reference import RepositoryName
 from roadstead.server.app import RegistryApp
 from roadstead.server.listener import Listener
@@ -22,6 +24,7 @@ from roadstead.simulator.registry import ScriptedRegistry
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Event, Exchange, Served, on_loop
 from roadstead.upstream.client import RegistryUpstream
+from roadstead.upstream.credentials import CredentialSource
 from roadstead.upstream.retry import Retries
 from roadstead.upstream.timeouts import Timeouts
 from tests.support.clock import Clock
@@ -43,6 +46,7 @@ class Rig:
     root: Path
     flights: Flights
     mirror: Mirror
+    mirrors: Mirrors
     clock: Clock
     events: list[Event]
     exchanges: list[Exchange] = field(default_factory=list)
@@ -73,7 +77,8 @@ async def make_rig(
     rules: FreshnessRules | None = None,
     clock: Clock | None = None,
     timeouts: Timeouts | None = None,
-    adds_library: bool = False,
+    credentials: CredentialSource | None = None,
+    trusted_realms: frozenset[str] = frozenset(),
 ) -> AsyncIterator[Rig]:
     """Build a mirror of a scripted upstream (a new one, unless given) over ``root``."""
     async with contextlib.AsyncExitStack() as stack:
@@ -89,29 +94,34 @@ async def make_rig(
                 upstream.url,
                 timeouts=timeouts or Timeouts(connect=2, first_byte=2, stall=2, total=5),
                 retries=Retries(sleep=_at_once),
+                credentials=credentials,
+                trusted_realms=trusted_realms,
             )
         )
         retry = RetryPolicy(attempts=3, first_delay_seconds=0.0)
-        flights = Flights(store, max_transfers=8, observe=observe, retry=retry)
+        flights = Flights(store, observe=observe, retry=retry)
         manifests = Manifests(
             store=store, upstream=client, rules=rules, observe=observe, clock=clock
         )
-        mirror = Mirror(
-            manifests=manifests,
-            blobs=Blobs(store=store, upstream=client, flights=flights, observe=observe),
-            listings=Listings(
-                store=store,
-                upstream=client,
-                manifests=manifests,
-                ttl_seconds=rules.tag_ttl,
-                observe=observe,
-                clock=clock,
-            ),
-            flights=flights,
-            adds_library=adds_library,
+        blobs = Blobs(
+            store=store, upstream=client, flights=flights, max_transfers=8, observe=observe
         )
-        stack.push_async_callback(mirror.aclose)
-        yield Rig(upstream, store, root, flights, mirror, clock, events)
+        listings = Listings(
+            store=store,
+            upstream=client,
+            manifests=manifests,
+            ttl_seconds=rules.tag_ttl,
+            observe=observe,
+            clock=clock,
+        )
+        mirror = Mirror(manifests=manifests, blobs=blobs, listings=listings)
+        names = frozenset({"docker.io", "registry.example"})
+        router = Router([RouteRules("docker.io", names)], default="docker.io")
+        mirrors = Mirrors(
+            router=router, mirrors={"docker.io": mirror}, flights=flights, catalog=store
+        )
+        stack.push_async_callback(mirrors.aclose)
+        yield Rig(upstream, store, root, flights, mirror, mirrors, clock, events)
 
 
 @contextlib.asynccontextmanager
@@ -119,12 +129,13 @@ async def serving(rig: Rig, *, prefix: str = "/", drain_seconds: float = 1.0) ->
     """Serve a rig's mirror on a loopback port."""
     app = RegistryApp(
         RegistryHandlers(
-            rig.mirror,
+            rig.mirrors,
             catalog_max_entries=1000,
             tags_max_entries=1000,
             observe=rig.events.append,
         ),
-        namespaces=frozenset({"docker.io", "registry.example"}),
+        is_upstream=rig.mirrors.knows,
+        listener=None,
         extra_headers={"X-Content-Type-Options": ["nosniff"]},
         prefix=prefix,
         is_healthy=lambda: rig.healthy,

@@ -1,6 +1,7 @@
 """Blobs: from the store, from a running flight, or from a new one."""
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 
 from cachetools import LRUCache
@@ -23,12 +24,20 @@ class Blobs:
     """Finds a blob for a repository, and fetches it where it is not held."""
 
     def __init__(
-        self, *, store: Store, upstream: Upstream, flights: Flights, observe: events.Observer
+        self,
+        *,
+        store: Store,
+        upstream: Upstream,
+        flights: Flights,
+        max_transfers: int,
+        observe: events.Observer,
     ) -> None:
+        """``max_transfers`` is how many blobs are fetched from this upstream at one time."""
         self._store = store
         self._upstream = upstream
         self._flights = flights
         self._observe = observe
+        self._lane = ThreadPoolExecutor(max_transfers, thread_name_prefix="transfer")
         self._linked: LRUCache[tuple[RepositoryName, Digest], bool] = LRUCache(_KNOWN_LINKS)
 
     async def open(self, repository: RepositoryName, digest: Digest) -> BlobReader:
@@ -50,7 +59,9 @@ class Blobs:
                 # Another request may have started it during the look into the store.
                 flight = self._flights.get(digest)
                 if flight is None:
-                    flight = self._flights.start(self._upstream, repository, digest)
+                    flight = self._flights.start(
+                        self._upstream, repository, digest, lane=self._lane
+                    )
                     return await flight.join(Outcome.MISS)
                 continue
             await self._admit(repository, digest)
@@ -79,6 +90,10 @@ class Blobs:
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes] | None]:
         """Pass one range through from upstream, unverified and unstored; see Upstream."""
         return self._upstream.stream_range(repository, digest, first, last)
+
+    def close(self) -> None:
+        """Let the threads go; the flights must have ended."""
+        self._lane.shutdown()
 
     async def _open_held(self, repository: RepositoryName, digest: Digest) -> BlobReader | None:
         key = (repository, digest)

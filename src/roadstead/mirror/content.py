@@ -13,14 +13,16 @@ from roadstead.telemetry.events import Outcome
 class ServedManifest:
     """A manifest, verbatim.
 
-    ``age_seconds`` is the time since upstream last confirmed the tag, and ``stale_reason`` why
-    it could not do so now; both are None for an answer that is current.
+    By tag, ``age_seconds`` is the time since upstream last confirmed the tag and
+    ``fresh_for_seconds`` the time until it is asked again; None by digest. ``stale_reason`` is
+    why upstream could not confirm it now, None for an answer that is current.
     """
 
     descriptor: Descriptor
     content: bytes
     outcome: Outcome
     age_seconds: float | None = None
+    fresh_for_seconds: float | None = None
     stale_reason: str | None = None
 
 

@@ -10,7 +10,7 @@ event loop.
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import BinaryIO
 
 from roadstead.errors import StorageError, StorageUnavailableError
@@ -153,20 +153,18 @@ class FlightReader:
 
 
 class Flights:
-    """All running fetches: at most one per digest, at most ``max_transfers`` at once."""
+    """All running fetches of all upstreams: at most one per digest."""
 
     def __init__(
         self,
         store: Store,
         *,
-        max_transfers: int,
         observe: events.Observer,
         retry: RetryPolicy | None = None,
     ) -> None:
         self._store = store
         self._observe = observe
         self._retry = retry or RetryPolicy()
-        self._executor = ThreadPoolExecutor(max_transfers, thread_name_prefix="transfer")
         self._running: dict[Digest, tuple[Flight, Pump, asyncio.Task[None]]] = {}
         self._closing = False
 
@@ -175,8 +173,12 @@ class Flights:
         running = self._running.get(digest)
         return running[0] if running is not None else None
 
-    def start(self, upstream: Upstream, repository: RepositoryName, digest: Digest) -> Flight:
-        """Start a flight for a digest that has none.
+    def start(
+        self, upstream: Upstream, repository: RepositoryName, digest: Digest, *, lane: Executor
+    ) -> Flight:
+        """Start a flight for a digest that has none, in a thread of ``lane``.
+
+        Each upstream has its own lane, so that a silent one cannot take the threads of another.
 
         Raises:
             StorageUnavailableError: the process is stopping.
@@ -186,7 +188,6 @@ class Flights:
             raise StorageUnavailableError(message)
         loop = asyncio.get_running_loop()
         flight = Flight(digest, repository)
-
         pump = Pump(
             digest=digest,
             host=upstream.host,
@@ -196,7 +197,7 @@ class Flights:
             observe=self._observe,
             retry=self._retry,
         )
-        task = loop.create_task(self._run(flight, pump))
+        task = loop.create_task(self._run(flight, pump, lane))
         self._running[digest] = (flight, pump, task)
         return flight
 
@@ -212,9 +213,8 @@ class Flights:
         for _, pump, _ in reversed(self._running.values()):
             pump.stop()
         await self.landed()
-        self._executor.shutdown()
 
-    async def _run(self, flight: Flight, pump: Pump) -> None:
+    async def _run(self, flight: Flight, pump: Pump, lane: Executor) -> None:
         linked: frozenset[RepositoryName] = frozenset()
 
         def repositories() -> frozenset[RepositoryName]:
@@ -224,7 +224,7 @@ class Flights:
 
         loop = asyncio.get_running_loop()
         try:
-            if await loop.run_in_executor(self._executor, pump.run, repositories):
+            if await loop.run_in_executor(lane, pump.run, repositories):
                 await self._link_late(flight, linked)
         finally:
             del self._running[flight.digest]

@@ -1,4 +1,4 @@
-"""Lists: tags, referrers and the catalog."""
+"""Lists of one upstream: tags and referrers."""
 
 import json
 import logging
@@ -100,16 +100,14 @@ class Listings:
         await self._keep(repository, subject, found)
         return found
 
-    async def catalog(self, *, limit: int, after: str | None) -> list[RepositoryName]:
-        """List the repositories that are held."""
-        return await self._store.list_repositories(after=after, limit=limit)
-
     async def _fallback(self, repository: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
         try:
             manifest = await self._manifests.by_tag(repository, referrers_tag(subject))
         except ManifestUnknownError:
             return []
         # GitLab answers such a tag with the subject itself, which is no list of referrers.
+        if manifest.descriptor.digest == subject:
+            return []
         if not parse_manifest(manifest.content, manifest.descriptor.media_type).is_index:
             return []
         # Go programs write null for an empty list.

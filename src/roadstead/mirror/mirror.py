@@ -1,4 +1,4 @@
-"""The mirror of one upstream: the only thing the server talks to."""
+"""The mirror of one upstream."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -6,7 +6,6 @@ from typing import Any
 
 from roadstead.mirror.blobs import Blobs
 from roadstead.mirror.content import BlobReader, ServedManifest, TagListing
-from roadstead.mirror.flight import Flights
 from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.oci.digest import Digest
@@ -15,68 +14,53 @@ from roadstead.telemetry.events import Outcome
 
 
 class Mirror:
-    """Composes manifests, blobs and lists of one upstream, and knows its naming habit."""
+    """Composes manifests, blobs and lists of one upstream.
 
-    def __init__(
-        self,
-        *,
-        manifests: Manifests,
-        blobs: Blobs,
-        listings: Listings,
-        flights: Flights,
-        adds_library: bool,
-    ) -> None:
-        """``adds_library``: one-component names mean ``library/<name>``, as on Docker Hub."""
+    Repositories go by their stored names: with the upstream's name in front, unless it is the
+    default one (see routing).
+    """
+
+    def __init__(self, *, manifests: Manifests, blobs: Blobs, listings: Listings) -> None:
         self._manifests = manifests
         self._blobs = blobs
         self._listings = listings
-        self._flights = flights
-        self._adds_library = adds_library
-
-    def canonical(self, repository: RepositoryName) -> RepositoryName:
-        """Return the name under which upstream knows a repository."""
-        if self._adds_library and "/" not in repository:
-            return RepositoryName(f"library/{repository}")
-        return repository
 
     async def manifest(self, repository: RepositoryName, reference: Reference) -> ServedManifest:
         """Return a manifest; see Manifests for what can go wrong."""
-        name = self.canonical(repository)
         if isinstance(reference, Digest):
-            return await self._manifests.by_digest(name, reference)
-        return await self._manifests.by_tag(name, reference)
+            return await self._manifests.by_digest(repository, reference)
+        return await self._manifests.by_tag(repository, reference)
 
     async def blob(self, repository: RepositoryName, digest: Digest) -> BlobReader:
         """Return a reader of a blob; see Blobs."""
-        return await self._blobs.open(self.canonical(repository), digest)
+        return await self._blobs.open(repository, digest)
 
     async def stat_blob(
         self, repository: RepositoryName, digest: Digest
     ) -> tuple[int | None, Outcome]:
         """Return a blob's size in bytes and where that is known from; see Blobs."""
-        return await self._blobs.stat(self.canonical(repository), digest)
+        return await self._blobs.stat(repository, digest)
 
     def stream_range(
         self, repository: RepositoryName, digest: Digest, first: int, last: int | None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes] | None]:
         """Pass a range through from upstream; see Blobs."""
-        return self._blobs.stream_range(self.canonical(repository), digest, first, last)
+        return self._blobs.stream_range(repository, digest, first, last)
 
     async def tags(
         self, repository: RepositoryName, *, limit: int | None, after: str | None
     ) -> TagListing:
         """List tags; see Listings."""
-        return await self._listings.tags(self.canonical(repository), limit=limit, after=after)
+        return await self._listings.tags(repository, limit=limit, after=after)
 
     async def referrers(self, repository: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
         """List referrers; see Listings."""
-        return await self._listings.referrers(self.canonical(repository), subject)
+        return await self._listings.referrers(repository, subject)
 
-    async def catalog(self, *, limit: int, after: str | None) -> list[RepositoryName]:
-        """List the repositories that are held."""
-        return await self._listings.catalog(limit=limit, after=after)
-
-    async def aclose(self) -> None:
-        """Stop all work; partial downloads stay on disk, to be resumed."""
+    async def stop_asking(self) -> None:
+        """Cancel running questions; for the end of the process."""
         await self._manifests.aclose()
-        await self._flights.aclose()
+
+    def close(self) -> None:
+        """Let the threads go; the flights must have ended."""
+        self._blobs.close()

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 
-from roadstead.errors import NamespaceUnknownError, RoadsteadError
+from roadstead.errors import RoadsteadError
+from roadstead.mirror.routing import Hints
 from roadstead.oci.errorcode import ErrorCode
 from roadstead.server.endpoints import (
     Base,
@@ -34,7 +35,8 @@ class RegistryApp:
         self,
         handlers: RegistryHandlers,
         *,
-        namespaces: frozenset[str] | None,
+        is_upstream: Callable[[str], bool],
+        listener: str | None,
         extra_headers: Mapping[str, Iterable[str]],
         prefix: str,
         is_healthy: Callable[[], bool],
@@ -43,13 +45,15 @@ class RegistryApp:
     ) -> None:
         """Compose.
 
-        ``namespaces`` are the values of ``?ns=`` that mean this mirror's upstream (None: all);
+        ``is_upstream`` knows the upstreams' names; ``listener`` is the name of the one that this
+        listener is for, if it is for one;
         ``extra_headers`` is ``http.headers``, put on every answer but that of ``/`` and that of
         a failed health check (facts/registry.md 1.6 and 5.2); ``prefix`` is
         ``http.prefix`` with both slashes, ``/`` for none; ``report`` writes the log lines.
         """
         self._handlers = handlers
-        self._namespaces = namespaces
+        self._is_upstream = is_upstream
+        self._listener = listener
         self._api_headers = [
             ("Docker-Distribution-Api-Version", "registry/2.0"),
             *((name, value) for name, values in extra_headers.items() for value in values),
@@ -86,11 +90,31 @@ class RegistryApp:
         if path == "/":
             return web.Response(headers={"Cache-Control": "no-cache"})
         incoming.common_headers.extend(self._api_headers)
-        if path == f"{self._prefix}/v2":
-            return web.Response(status=301, headers={"Location": f"{self._prefix}/v2/"})
-        if not path.startswith(f"{self._prefix}/v2/"):
+        if not path.startswith(self._prefix):
             return _not_found()
-        return await self._routed(incoming, path[len(self._prefix) :])
+        upstream, path = self._split_upstream(path[len(self._prefix) :])
+        if path == "/v2":
+            return web.Response(status=301, headers={"Location": f"{incoming.request.path}/"})
+        if not path.startswith("/v2/"):
+            return _not_found()
+        request = incoming.request
+        incoming.hints = Hints(
+            prefix=upstream,
+            namespace=request.query.get("ns") or None,
+            listener=self._listener,
+            host=request.headers.get("Host", ""),
+        )
+        return await self._routed(incoming, path)
+
+    def _split_upstream(self, path: str) -> tuple[str | None, str]:
+        """Take an upstream's name off the front of a path.
+
+        Docker from 25 on and containerd hosts with a path ask ``/<name>/v2/...``.
+        """
+        first, _, rest = path[1:].partition("/")
+        if rest.startswith("v2") and self._is_upstream(first):
+            return first, f"/{rest}"
+        return None, path
 
     async def _routed(self, incoming: Incoming, path: str) -> web.StreamResponse:
         try:
@@ -103,7 +127,6 @@ class RegistryApp:
                 return web.Response(headers={"Allow": "GET, HEAD"})
             if incoming.method not in ("GET", "HEAD"):
                 return refuse_write()
-            self._check_namespace(incoming)
             return await self._handlers.handle(incoming, endpoint)
         except RoadsteadError as error:
             incoming.failure = str(error)
@@ -114,20 +137,6 @@ class RegistryApp:
             incoming.failure = f"{type(error).__name__}: {error}"
             _log.exception("a request failed", extra={"fields": {"path": path}})
             return ErrorResponse(ErrorCode.UNKNOWN)
-
-    def _check_namespace(self, incoming: Incoming) -> None:
-        """Refuse to answer for a registry that is not this mirror's upstream.
-
-        containerd and BuildKit name in ``?ns=`` the registry that the user asked for; with one
-        mirror for all registries, another one's image must not be answered from this upstream.
-        A quick 404 makes the client go on to the origin.
-        """
-        namespace = incoming.request.query.get("ns")
-        if not namespace:
-            return
-        if self._namespaces is not None and namespace not in self._namespaces:
-            raise NamespaceUnknownError(namespace)
-        incoming.common_headers["OCI-Namespace"] = namespace
 
     def _finish(self, incoming: Incoming, response: web.StreamResponse | None) -> None:
         summary = incoming.summary(response)

@@ -3,17 +3,21 @@
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 from aiohttp import web
 
 from roadstead.errors import RoadsteadError, StorageUnavailableError, UpstreamError
 from roadstead.mirror.content import BlobReader
-from roadstead.mirror.mirror import Mirror
 from roadstead.oci.mediatype import OCTET_STREAM
-from roadstead.server.endpoints import BlobEndpoint
 from roadstead.server.incoming import Incoming
 from roadstead.server.ranges import ByteRange
+
+PassThrough: TypeAlias = Callable[
+    [int, int], AbstractAsyncContextManager[AsyncIterator[bytes] | None]
+]
 
 # Measured in facts/performance.md 4: asyncio's own fallback for TLS reads 16 KiB per executor
 # hop and is six times slower than this.
@@ -28,30 +32,29 @@ class BodySender:
         self,
         *,
         incoming: Incoming,
-        response: web.StreamResponse,
         reader: BlobReader,
-        endpoint: BlobEndpoint,
-        mirror: Mirror,
+        pass_through: PassThrough,
     ) -> None:
+        """``pass_through`` gets a range (both ends inclusive) straight from upstream."""
         self._incoming = incoming
         self._request = incoming.request
-        self._response = response
         self._reader = reader
-        self._endpoint = endpoint
-        self._mirror = mirror
+        self._pass_through = pass_through
         self._loop = asyncio.get_running_loop()
 
-    async def send_all(self) -> None:
+    async def send_all(self, response: web.StreamResponse) -> None:
         """Send the whole blob, also when its size is not known yet."""
-        await self._response.prepare(self._request)
-        await self._guard(self._follow(0, self._reader.size_bytes))
+        await response.prepare(self._request)
+        await self._guard(self._follow(response, 0, self._reader.size_bytes))
 
-    async def send_range(self, wanted: ByteRange) -> None:
+    async def send_range(self, response: web.StreamResponse, wanted: ByteRange) -> None:
         """Send one range."""
-        await self._response.prepare(self._request)
-        await self._guard(self._span(wanted))
+        await response.prepare(self._request)
+        await self._guard(self._span(response, wanted))
 
-    async def send_ranges(self, ranges: list[ByteRange], size: int) -> None:
+    async def send_ranges(
+        self, response: web.StreamResponse, ranges: list[ByteRange], size: int
+    ) -> None:
         """Send several ranges as multipart/byteranges (RFC 9110, section 14.6)."""
         boundary = secrets.token_hex(16)
         heads = [
@@ -63,15 +66,15 @@ class BodySender:
         ]
         tail = f"\r\n--{boundary}--\r\n".encode()
         length = sum(map(len, heads)) + sum(wanted.length for wanted in ranges) + len(tail)
-        self._response.content_length = length
-        self._response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
-        await self._response.prepare(self._request)
+        response.content_length = length
+        response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+        await response.prepare(self._request)
 
         async def parts() -> None:
             for head, wanted in zip(heads, ranges, strict=True):
-                await self._response.write(head)
-                await self._span(wanted)
-            await self._response.write(tail)
+                await response.write(head)
+                await self._span(response, wanted)
+            await response.write(tail)
 
         await self._guard(parts())
 
@@ -88,23 +91,20 @@ class BodySender:
             # closing already.
             self._incoming.failure = f"the client left: {error}"
 
-    async def _span(self, wanted: ByteRange) -> None:
-        if not self._reader.is_near(wanted.first) and await self._pass_through(wanted):
+    async def _span(self, response: web.StreamResponse, wanted: ByteRange) -> None:
+        if not self._reader.is_near(wanted.first) and await self._from_upstream(response, wanted):
             return
-        await self._follow(wanted.first, wanted.last + 1)
+        await self._follow(response, wanted.first, wanted.last + 1)
 
-    async def _pass_through(self, wanted: ByteRange) -> bool:
+    async def _from_upstream(self, response: web.StreamResponse, wanted: ByteRange) -> bool:
         """Get a range far ahead of the flight straight from upstream; False if it has no ranges."""
-        endpoint = self._endpoint
         before = self._incoming.sent_bytes
         try:
-            async with self._mirror.stream_range(
-                endpoint.repository, endpoint.digest, wanted.first, wanted.last
-            ) as chunks:
+            async with self._pass_through(wanted.first, wanted.last) as chunks:
                 if chunks is None:
                     return False
                 async for chunk in chunks:
-                    await self._response.write(chunk)
+                    await response.write(chunk)
                     self._incoming.sent_bytes += len(chunk)
         except UpstreamError:
             if self._incoming.sent_bytes == before:
@@ -112,7 +112,7 @@ class BodySender:
             raise
         return True
 
-    async def _follow(self, first: int, stop: int | None) -> None:
+    async def _follow(self, response: web.StreamResponse, first: int, stop: int | None) -> None:
         """Send from ``first`` up to ``stop`` as the bytes become available."""
         position = first
         while stop is None or position < stop:
@@ -122,7 +122,7 @@ class BodySender:
             if available <= position:
                 return
             if stop is None or self._is_encrypted():
-                await self._copy(position, available)
+                await self._copy(response, position, available)
             else:
                 await self._sendfile(position, available)
             position = available
@@ -137,14 +137,14 @@ class BodySender:
         if sent < stop - first:
             raise StorageUnavailableError(_SHORT_FILE)
 
-    async def _copy(self, first: int, stop: int) -> None:
+    async def _copy(self, response: web.StreamResponse, first: int, stop: int) -> None:
         descriptor = self._reader.file.fileno()
         position = first
         while position < stop:
             chunk = os.pread(descriptor, min(_CHUNK_BYTES, stop - position), position)
             if not chunk:
                 raise StorageUnavailableError(_SHORT_FILE)
-            await self._response.write(chunk)
+            await response.write(chunk)
             self._incoming.sent_bytes += len(chunk)
             position += len(chunk)
             # A fast client never makes write() wait; other requests must get their turn.

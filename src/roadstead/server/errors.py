@@ -19,6 +19,8 @@ MAX_RETRY_AFTER_SECONDS = 5
 STATUS_BY_ERROR: dict[type[errors.RoadsteadError], tuple[ErrorCode, int]] = {
     errors.RoadsteadError: (ErrorCode.UNKNOWN, 500),
     errors.InvalidReferenceError: (ErrorCode.NAME_INVALID, 400),
+    errors.NamespaceConflictError: (ErrorCode.NAME_INVALID, 400),
+    errors.RepositoryDeniedError: (ErrorCode.DENIED, 403),
     errors.UnknownContentError: (ErrorCode.MANIFEST_UNKNOWN, 404),
     errors.RepositoryUnknownError: (ErrorCode.NAME_UNKNOWN, 404),
     errors.NamespaceUnknownError: (ErrorCode.NAME_UNKNOWN, 404),
@@ -96,6 +98,8 @@ def render_error(error: errors.RoadsteadError) -> ErrorResponse:
             detail = error.given
         case errors.RepositoryUnknownError():
             detail = {"name": error.repository}
+        case errors.NamespaceConflictError() | errors.RepositoryDeniedError():
+            message = str(error)
         case errors.NamespaceUnknownError():
             message = str(error)
             detail = {"ns": error.namespace}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from multidict import CIMultiDict
 
+from roadstead.mirror.routing import Hints
 from roadstead.server.errors import ErrorResponse
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
@@ -20,14 +21,16 @@ _NUMBERS = itertools.count(1)
 class Incoming:
     """A request, and what becomes of it.
 
-    ``common_headers`` go onto the answer, whatever it is. ``label`` is empty for a path that is no
-    endpoint; ``sent_bytes`` counts body bytes handed to the kernel; ``failure`` says what went
-    wrong, be it answered with an error or with a broken connection.
+    ``common_headers`` go onto the answer, whatever it is. ``hints`` say what the request tells
+    about its upstream beside the repository. ``label`` is empty for a path that is no endpoint;
+    ``sent_bytes`` counts body bytes handed to the kernel; ``failure`` says what went wrong, be
+    it answered with an error or with a broken connection.
     """
 
     request: web.BaseRequest
     common_headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
     started: float = field(default_factory=time.perf_counter)
+    hints: Hints = field(default_factory=Hints)
     label: str = ""
     repository: str = ""
     reference: str = ""

@@ -4,22 +4,22 @@ DOCKER_HUB = frozenset(
     {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
 )
 
-# Registries that everybody reaches under one name. A mirror of one of these never stands for
-# another; a mirror of a private host stands for Docker Hub too, because that is what
-# ``registry-mirrors`` and ``?ns=docker.io`` mean where a company runs its own copy of the Hub.
-PUBLIC = frozenset(
-    {
-        "gcr.io",
-        "ghcr.io",
-        "lscr.io",
-        "mcr.microsoft.com",
-        "nvcr.io",
-        "public.ecr.aws",
-        "quay.io",
-        "registry.gitlab.com",
-        "registry.k8s.io",
-    }
-)
+WELL_KNOWN = {
+    "docker.io": "https://registry-1.docker.io",
+    "ghcr.io": "https://ghcr.io",
+    "quay.io": "https://quay.io",
+    "registry.k8s.io": "https://registry.k8s.io",
+    "gcr.io": "https://gcr.io",
+    "mcr.microsoft.com": "https://mcr.microsoft.com",
+    "public.ecr.aws": "https://public.ecr.aws",
+    "registry.gitlab.com": "https://registry.gitlab.com",
+    "nvcr.io": "https://nvcr.io",
+    "lscr.io": "https://lscr.io",
+}
+"""Registries that everybody reaches under one name, by that name."""
+
+# Token servers on another domain than the registry that sends people there (protocol facts, 3).
+WELL_KNOWN_REALMS = {"lscr.io": frozenset({"ghcr.io"})}
 
 
 def is_docker_hub(host: str) -> bool:
@@ -27,13 +27,15 @@ def is_docker_hub(host: str) -> bool:
     return host in DOCKER_HUB
 
 
-def namespaces_of(host: str, configured: tuple[str, ...] = ()) -> frozenset[str]:
-    """Return the values of ``?ns=`` for which an upstream at ``host`` may answer.
+def names_of(host: str, aliases: tuple[str, ...] = ()) -> frozenset[str]:
+    """Return the names for which a default upstream at ``host`` may answer.
 
-    ``configured`` is ``proxy.namespaces``; without it, the host's own names (see PUBLIC).
+    With ``aliases`` exactly those and its host. Without, a well-known registry stands for
+    itself only, while a private host stands for Docker Hub too: that is what
+    ``registry-mirrors`` and ``?ns=docker.io`` mean where a company runs a copy of the Hub.
     """
-    if configured:
-        return frozenset({host, *configured})
-    if host in PUBLIC:
+    if aliases:
+        return frozenset({host, *aliases})
+    if host in WELL_KNOWN and not is_docker_hub(host):
         return frozenset({host})
     return DOCKER_HUB | {host}

@@ -1,0 +1,48 @@
+"""All mirrors of one process: the only thing the server talks to."""
+
+from collections.abc import Mapping
+
+from roadstead.mirror.flight import Flights
+from roadstead.mirror.mirror import Mirror
+from roadstead.mirror.routing import Destination, Hints, Router
+from roadstead.oci.reference import RepositoryName
+from roadstead.storage.base import Catalog
+
+
+class Mirrors:
+    """Finds the mirror that a request is for."""
+
+    def __init__(
+        self,
+        *,
+        router: Router,
+        mirrors: Mapping[str, Mirror],
+        flights: Flights,
+        catalog: Catalog,
+    ) -> None:
+        """``mirrors`` has one entry for each upstream of ``router``, by configured name."""
+        self._router = router
+        self._mirrors = mirrors
+        self._flights = flights
+        self._catalog = catalog
+
+    def knows(self, name: str) -> bool:
+        """Say whether an upstream goes by this name."""
+        return self._router.knows(name)
+
+    def find(self, repository: RepositoryName, hints: Hints) -> tuple[Mirror, Destination]:
+        """Return the mirror of a repository as the client named it, and why; see Router.route."""
+        destination = self._router.route(repository, hints)
+        return self._mirrors[destination.upstream], destination
+
+    async def list_repositories(self, *, limit: int, after: str | None) -> list[RepositoryName]:
+        """List the repositories that are held, of all upstreams, by stored name."""
+        return await self._catalog.list_repositories(after=after, limit=limit)
+
+    async def aclose(self) -> None:
+        """Stop all work; partial downloads stay on disk, to be resumed."""
+        for mirror in self._mirrors.values():
+            await mirror.stop_asking()
+        await self._flights.aclose()
+        for mirror in self._mirrors.values():
+            mirror.close()

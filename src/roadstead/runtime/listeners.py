@@ -1,0 +1,83 @@
+"""Opens the listeners: the main one, those of single upstreams, and the debug one."""
+
+import logging
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from ssl import SSLContext
+
+from roadstead.config.address import SocketAddress
+from roadstead.config.ciphers import openssl_cipher_list
+from roadstead.config.schema_http import HTTPSettings, TLSSettings
+from roadstead.server.app import RegistryApp
+from roadstead.server.debug import DebugApp
+from roadstead.server.listener import Listener, RequestHandler
+from roadstead.server.tls import TlsFiles, make_context, minimum_version
+from roadstead.telemetry.debugvars import vars_snapshot
+from roadstead.telemetry.health import HealthMonitor
+from roadstead.telemetry.metrics import Metrics
+
+_log = logging.getLogger("roadstead.runtime")
+
+
+class Listeners:
+    """Opens listeners one by one; the stack closes them all, draining at the same time."""
+
+    def __init__(self, http: HTTPSettings, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._drain_seconds = http.draintimeout.total_seconds()
+        self._context = _tls_context(http.tls) if http.tls.enabled else None
+        self._suffix = ", tls" if self._context else ""
+
+    async def open(self, address: SocketAddress | Path, app: RegistryApp) -> int | None:
+        """Serve ``app``; return the port, None for a unix socket.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        listener = self._listener(app)
+        if isinstance(address, Path):
+            await listener.listen_unix(address)
+            _log.info("listening on %s", address)
+            return None
+        port = await listener.listen_tcp(address.host, address.port, context=self._context)
+        _log.info("listening on %s:%d%s", address.host or "[::]", port, self._suffix)
+        return port
+
+    async def open_debug(
+        self, http: HTTPSettings, metrics: Metrics, health: HealthMonitor
+    ) -> int | None:
+        """Serve the debug pages, if they are wanted; return the port."""
+        address = http.debug.address
+        if address is None:
+            return None
+        prometheus = http.debug.prometheus
+        app = DebugApp(
+            health=health.status,
+            variables=lambda: vars_snapshot(metrics, sys.argv),
+            metrics=metrics.render,
+            metrics_path=prometheus.path if prometheus.enabled else None,
+        )
+        port = await self._listener(app).listen_tcp(address.host, address.port)
+        _log.info("debug server listening %s:%d", address.host or "[::]", port)
+        if prometheus.enabled:
+            _log.info("providing prometheus metrics on %s", prometheus.path)
+        return port
+
+    def _listener(self, app: RequestHandler) -> Listener:
+        listener = Listener(app, drain_seconds=self._drain_seconds)
+        self._stack.push_async_callback(listener.aclose)
+        return listener
+
+
+def _tls_context(tls: TLSSettings) -> SSLContext:
+    return make_context(
+        TlsFiles(
+            certificate=Path(tls.certificate),
+            key=Path(tls.key),
+            minimum=minimum_version(tls.minimumtls),
+            ciphers=openssl_cipher_list(tls.ciphersuites),
+            client_cas=tuple(map(Path, tls.clientcas)),
+            client_auth=tls.clientauth,
+        )
+    )

@@ -1,0 +1,110 @@
+"""Builds what watches the mirror: logs and health checks."""
+
+import logging
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from roadstead import __version__
+from roadstead.config.address import parse_address
+from roadstead.config.load import Loaded
+from roadstead.config.notice import Level
+from roadstead.config.schema_health import HealthSettings
+from roadstead.storage.filesystem import FilesystemStore
+from roadstead.telemetry.events import Exchange
+from roadstead.telemetry.exchanges import AccessLog, ResponseLog
+from roadstead.telemetry.health import Check
+from roadstead.telemetry.lineformat import renderer
+from roadstead.telemetry.linewriter import LineWriter
+from roadstead.telemetry.logs import LEVELS, LineHandler, LogStyle, install
+from roadstead.telemetry.probes import file_is_absent, http_answers, tcp_connects
+
+_log = logging.getLogger("roadstead.runtime")
+
+
+class RequestLogs:
+    """Both lines that a request leaves behind."""
+
+    def __init__(self, response_log: ResponseLog, access_log: AccessLog | None) -> None:
+        """``access_log`` is None if it is switched off."""
+        self._response_log = response_log
+        self._access_log = access_log
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Write them."""
+        self._response_log(exchange)
+        if self._access_log is not None:
+            self._access_log(exchange)
+
+
+def start_logging(loaded: Loaded) -> RequestLogs:
+    """Take over the process's logging, and say what there is to say of the configuration."""
+    log = loaded.settings.log
+    static = {**log.fields, "version": __version__, "instance.id": str(uuid.uuid4())}
+    style = LogStyle(line_format=log.formatter, static=static, report_caller=log.reportcaller)
+    errors = LineWriter(sys.stderr)
+    install(LineHandler(errors.write, style), log.level)
+    response_log = ResponseLog(
+        errors.write, render=renderer(log.formatter), static=static, level=LEVELS[log.level]
+    )
+    access_log = None if log.accesslog.disabled else AccessLog(LineWriter(sys.stdout).write)
+    for notice in loaded.notices:
+        level = logging.WARNING if notice.level is Level.WARNING else logging.INFO
+        _log.log(level, "%s", notice)
+    return RequestLogs(response_log, access_log)
+
+
+def make_checks(health: HealthSettings, store: FilesystemStore) -> Sequence[Check]:
+    """Make the checks of the ``health`` section."""
+    checks = [
+        Check(
+            name=check.file,
+            probe=file_is_absent(Path(check.file)),
+            interval_seconds=check.interval.total_seconds(),
+            threshold=check.threshold,
+        )
+        for check in health.file
+    ]
+    checks += [
+        Check(
+            name=check.uri,
+            probe=http_answers(
+                check.uri,
+                status=check.statuscode,
+                headers=check.headers,
+                timeout_seconds=check.timeout.total_seconds(),
+            ),
+            interval_seconds=check.interval.total_seconds(),
+            threshold=check.threshold,
+            timeout_seconds=check.timeout.total_seconds(),
+        )
+        for check in health.http
+    ]
+    checks += [
+        Check(
+            name=check.addr,
+            probe=tcp_connects(
+                *_host_and_port(check.addr), timeout_seconds=check.timeout.total_seconds()
+            ),
+            interval_seconds=check.interval.total_seconds(),
+            threshold=check.threshold,
+            timeout_seconds=check.timeout.total_seconds(),
+        )
+        for check in health.tcp
+    ]
+    if health.storagedriver.enabled:
+        checks.append(
+            Check(
+                name="storagedriver_filesystem",
+                probe=store.check,
+                interval_seconds=health.storagedriver.interval.total_seconds(),
+                threshold=health.storagedriver.threshold,
+            )
+        )
+    return checks
+
+
+def _host_and_port(addr: str) -> tuple[str, int]:
+    address = parse_address(addr)
+    return address.host or "localhost", address.port

@@ -1,0 +1,148 @@
+"""The life of the process: start everything, serve, stop gracefully."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from roadstead import __version__
+from roadstead.config.load import Loaded
+from roadstead.config.schema import Settings
+from roadstead.errors import StorageError
+from roadstead.mirror.mirrors import Mirrors
+from roadstead.runtime.listeners import Listeners
+from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
+from roadstead.runtime.upstreams import open_mirrors
+from roadstead.server.app import RegistryApp
+from roadstead.server.registry import RegistryHandlers
+from roadstead.storage.filesystem import FilesystemStore
+from roadstead.telemetry.events import Observer, on_loop
+from roadstead.telemetry.health import HealthMonitor
+from roadstead.telemetry.metrics import Metrics
+
+_log = logging.getLogger("roadstead.runtime")
+
+# distribution's default of storage.maintenance.uploadpurging.age
+_PARTIAL_AGE_SECONDS: Final = 168 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A started mirror; ``port`` and ``debug_port`` are None where there is no TCP listener.
+
+    ``upstream_ports`` are those of single upstreams' own listeners, by upstream.
+    """
+
+    mirrors: Mirrors
+    metrics: Metrics
+    port: int | None
+    debug_port: int | None
+    upstream_ports: dict[str, int]
+
+
+async def serve(loaded: Loaded) -> None:
+    """Run the mirror until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: an address cannot be bound, or a TLS file cannot be used.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(loaded):
+        await stop.wait()
+        _log.info("stopping; requests under way may finish")
+    _log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def running(loaded: Loaded) -> AsyncIterator[Running]:
+    """Start a mirror, and stop it at the end of the context: gracefully, everything closed.
+
+    Raises:
+        OSError: an address cannot be bound, or a TLS file cannot be used.
+    """
+    settings = loaded.settings
+    report = start_logging(loaded)
+    async with contextlib.AsyncExitStack() as stack:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(settings.storage.filesystem.maxthreads))
+        metrics = Metrics(version=__version__, storage_driver="filesystem")
+        observe = on_loop(metrics)
+        store = FilesystemStore(Path(settings.storage.filesystem.rootdirectory), observer=observe)
+        await _tidy(store)
+        mirrors = await stack.enter_async_context(open_mirrors(settings, store, observe))
+        health = HealthMonitor(make_checks(settings.health, store))
+        health.start()
+        stack.push_async_callback(health.aclose)
+        listeners = Listeners(settings.http, stack)
+        debug_port = await listeners.open_debug(settings.http, metrics, health)
+        apps = _Apps(settings, mirrors, health, observe, report)
+        upstream_ports = {}
+        for name, upstream in settings.upstreams.items():
+            if upstream.address is not None:
+                opened = await listeners.open(upstream.address, apps.make(name))
+                upstream_ports[name] = opened or 0
+        port = await listeners.open(settings.http.address, apps.make(None))
+        _log.info("Registry configured as a proxy cache to %s", settings.proxy.remoteurl)
+        yield Running(
+            mirrors=mirrors,
+            metrics=metrics,
+            port=port,
+            debug_port=debug_port,
+            upstream_ports=upstream_ports,
+        )
+
+
+class _Apps:
+    """Makes the request handler of each listener."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        mirrors: Mirrors,
+        health: HealthMonitor,
+        observe: Observer,
+        report: RequestLogs,
+    ) -> None:
+        self._settings = settings
+        self._mirrors = mirrors
+        self._health = health
+        self._observe = observe
+        self._report = report
+        self._handlers = RegistryHandlers(
+            mirrors,
+            catalog_max_entries=settings.catalog.maxentries,
+            tags_max_entries=settings.tags.maxtags,
+            observe=observe,
+        )
+
+    def make(self, listener: str | None) -> RegistryApp:
+        """Make the handler of the main listener (None) or of one upstream's own."""
+        http = self._settings.http
+        return RegistryApp(
+            self._handlers,
+            is_upstream=self._mirrors.knows,
+            listener=listener,
+            extra_headers=http.headers,
+            prefix=http.prefix,
+            is_healthy=self._health.is_healthy,
+            observe=self._observe,
+            report=self._report,
+        )
+
+
+async def _tidy(store: FilesystemStore) -> None:
+    """Remove partial downloads that are of no use; a store in trouble does not stop the start."""
+    try:
+        await store.remove_stale_partials()
+        await store.purge_partials(older_than_seconds=_PARTIAL_AGE_SECONDS, now=time.time())
+    except StorageError as error:
+        _log.error("the store is in trouble", extra={"fields": {"error": str(error)}})

@@ -1,0 +1,146 @@
+"""Builds the mirrors: for every planned upstream its client, its rules and its caches."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from roadstead.config.schema import Settings
+from roadstead.config.schema_proxy import UpstreamSettings
+from roadstead.mirror.blobs import Blobs
+from roadstead.mirror.flight import Flights
+from roadstead.mirror.freshness import FreshnessRules
+from roadstead.mirror.listings import Listings
+from roadstead.mirror.manifests import Manifests
+from roadstead.mirror.mirror import Mirror
+from roadstead.mirror.mirrors import Mirrors
+from roadstead.mirror.routing import Router
+from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
+from roadstead.storage.filesystem import FilesystemStore
+from roadstead.telemetry.events import Observer
+from roadstead.upstream.base import Upstream
+from roadstead.upstream.client import RegistryUpstream
+from roadstead.upstream.credentials import (
+    Credentials,
+    CredentialSource,
+    ExecCredentials,
+    StaticCredentials,
+)
+from roadstead.upstream.endpoints import Member
+from roadstead.upstream.failover import FailoverUpstream
+from roadstead.upstream.naming import WELL_KNOWN_REALMS
+from roadstead.upstream.offline import OfflineUpstream
+from roadstead.upstream.timeouts import Timeouts
+from roadstead.upstream.tlscontext import make_client_tls
+
+
+@asynccontextmanager
+async def open_mirrors(
+    settings: Settings, store: FilesystemStore, observe: Observer
+) -> AsyncIterator[Mirrors]:
+    """Build a mirror for every upstream, and close them all at the end.
+
+    Raises:
+        OSError: a certificate cannot be used.
+    """
+    planned = plan_upstreams(settings)
+    flights = Flights(store, observe=observe)
+    async with AsyncExitStack() as stack:
+        mirrors = {}
+        for one in planned:
+            upstream = await _open(one, stack, observe, is_offline=settings.mirror.offline)
+            mirrors[one.name] = _mirror(one.settings, store, upstream, flights, observe)
+        router = Router([one.rules for one in planned], default=default_name(settings))
+        composed = Mirrors(router=router, mirrors=mirrors, flights=flights, catalog=store)
+        stack.push_async_callback(composed.aclose)
+        yield composed
+
+
+async def _open(
+    planned: PlannedUpstream, stack: AsyncExitStack, observe: Observer, *, is_offline: bool
+) -> Upstream:
+    if is_offline:
+        return OfflineUpstream(urlsplit(planned.url).netloc)
+    members = [
+        Member(endpoint=url, account=account, upstream=_client(planned, url, source))
+        for url in planned.endpoints
+        for account, source in _accounts(planned.settings, url)
+    ]
+    upstream = FailoverUpstream(
+        planned.name, members, store_prefix=planned.rules.store_prefix, observe=observe
+    )
+    return await stack.enter_async_context(upstream)
+
+
+def _client(planned: PlannedUpstream, url: str, source: CredentialSource) -> RegistryUpstream:
+    given = planned.settings
+    realms = frozenset(given.trustedrealms) | WELL_KNOWN_REALMS.get(planned.name, frozenset())
+    tls = None
+    if given.ca or given.clientcertificate or given.insecure:
+        tls = make_client_tls(
+            ca_file=Path(given.ca) if given.ca else None,
+            client_certificate=Path(given.clientcertificate) if given.clientcertificate else None,
+            client_key=Path(given.clientkey) if given.clientkey else None,
+            insecure=given.insecure,
+        )
+    return RegistryUpstream(
+        url,
+        credentials=source,
+        timeouts=Timeouts(
+            connect=given.connecttimeout.total_seconds(),
+            first_byte=given.firstbytetimeout.total_seconds(),
+            stall=given.stalltimeout.total_seconds(),
+        ),
+        trusted_realms=realms,
+        max_manifest_bytes=given.maxmanifestsize,
+        tls=tls,
+        proxy=given.httpproxy or None,
+    )
+
+
+def _accounts(given: UpstreamSettings, url: str) -> Sequence[tuple[str, CredentialSource]]:
+    """List the accounts to use, each with a name that may be shown."""
+    if given.exec is not None:
+        lifetime = given.exec.lifetime
+        helper = ExecCredentials(
+            command=given.exec.command,
+            server=urlsplit(url).netloc,
+            lifetime_seconds=None if lifetime is None else lifetime.total_seconds(),
+        )
+        return [(Path(given.exec.command).name, helper)]
+    accounts = [
+        (account.username, StaticCredentials(Credentials(account.username, account.password)))
+        for account in given.accounts
+    ]
+    if given.username and given.password is not None:
+        credentials = Credentials(given.username, given.password)
+        accounts.insert(0, (given.username, StaticCredentials(credentials)))
+    return accounts or [("anonymous", StaticCredentials())]
+
+
+def _mirror(
+    given: UpstreamSettings,
+    store: FilesystemStore,
+    upstream: Upstream,
+    flights: Flights,
+    observe: Observer,
+) -> Mirror:
+    rules = FreshnessRules(tag_ttl=given.tagttl.total_seconds())
+    manifests = Manifests(store=store, upstream=upstream, rules=rules, observe=observe)
+    return Mirror(
+        manifests=manifests,
+        blobs=Blobs(
+            store=store,
+            upstream=upstream,
+            flights=flights,
+            max_transfers=given.maxtransfers,
+            observe=observe,
+        ),
+        listings=Listings(
+            store=store,
+            upstream=upstream,
+            manifests=manifests,
+            ttl_seconds=rules.tag_ttl,
+            observe=observe,
+        ),
+    )

@@ -1,0 +1,160 @@
+"""Handlers of blobs: whole, in parts, or only their size."""
+
+import os
+from functools import partial
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from roadstead.mirror.content import BlobReader
+from roadstead.mirror.mirror import Mirror
+from roadstead.mirror.mirrors import Mirrors
+from roadstead.oci.digest import Digest
+from roadstead.oci.errorcode import ErrorCode
+from roadstead.oci.mediatype import OCTET_STREAM
+from roadstead.oci.reference import RepositoryName
+from roadstead.server.body import BodySender
+from roadstead.server.endpoints import BlobEndpoint
+from roadstead.server.errors import ErrorResponse
+from roadstead.server.incoming import Incoming
+from roadstead.server.ranges import (
+    ByteRange,
+    RangeNotSatisfiableError,
+    if_range_holds,
+    matches_none_of,
+    parse_ranges,
+)
+from roadstead.server.resolve import find_mirror, note_outcome
+from roadstead.telemetry import events
+from roadstead.telemetry.events import Kind, Outcome, Served
+
+IMMUTABLE = "max-age=31536000, immutable"
+"""Cache-Control of what a digest names: it never changes, so it may be kept for a year."""
+
+# Up to this many bytes are read and sent in one write together with the headers.
+_SMALL_BLOB_BYTES = 64 * 1024
+
+
+class BlobHandlers:
+    """GET and HEAD of ``/v2/<name>/blobs/<digest>``."""
+
+    def __init__(self, mirrors: Mirrors, *, observe: events.Observer) -> None:
+        self._mirrors = mirrors
+        self._observe = observe
+
+    async def head(self, incoming: Incoming, endpoint: BlobEndpoint) -> web.Response:
+        """Tell a blob's size; never starts a download."""
+        mirror, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
+        return await self._head(incoming, mirror, repository, endpoint.digest)
+
+    async def get(self, incoming: Incoming, endpoint: BlobEndpoint) -> web.StreamResponse:
+        """Send a blob, or the parts of it that were asked for."""
+        mirror, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
+        if not matches_none_of(
+            incoming.request.headers.get("If-None-Match"), f'"{endpoint.digest}"'
+        ):
+            return await self._head(incoming, mirror, repository, endpoint.digest)
+        reader = await mirror.blob(repository, endpoint.digest)
+        try:
+            note_outcome(incoming, reader.outcome)
+            response = await _send(
+                incoming,
+                reader,
+                endpoint.digest,
+                BodySender(
+                    incoming=incoming,
+                    reader=reader,
+                    pass_through=partial(mirror.stream_range, repository, endpoint.digest),
+                ),
+            )
+            self._served(incoming, reader.size_bytes or incoming.sent_bytes)
+            return response
+        finally:
+            reader.close()
+
+    async def _head(
+        self, incoming: Incoming, mirror: Mirror, repository: RepositoryName, digest: Digest
+    ) -> web.Response:
+        size, outcome = await mirror.stat_blob(repository, digest)
+        note_outcome(incoming, outcome)
+        self._served(incoming, size or 0)
+        headers = _headers(digest)
+        if not matches_none_of(incoming.request.headers.get("If-None-Match"), headers["ETag"]):
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = OCTET_STREAM
+        if size is not None:
+            headers["Content-Length"] = str(size)
+        return web.Response(headers=headers)
+
+    def _served(self, incoming: Incoming, size_bytes: int) -> None:
+        outcome = incoming.outcome or Outcome.MISS
+        self._observe(Served(Kind.BLOB, outcome, size_bytes, incoming.sent_bytes))
+
+
+async def _send(
+    incoming: Incoming, reader: BlobReader, digest: Digest, sender: BodySender
+) -> web.StreamResponse:
+    headers = _headers(digest)
+    headers["Content-Type"] = OCTET_STREAM
+    size = reader.size_bytes
+    try:
+        ranges = _wanted_ranges(incoming, headers["ETag"], size)
+    except RangeNotSatisfiableError:
+        return _unsatisfiable(digest, size)
+    if ranges is None and size is not None and size <= _SMALL_BLOB_BYTES:
+        return await _send_small(incoming, reader, headers, size)
+    # A streamed response is prepared here; the app adds these to all others.
+    headers.extend(incoming.common_headers)
+    response = web.StreamResponse(headers=headers)
+    if ranges is None or size is None:
+        response.content_length = size
+        await sender.send_all(response)
+        return response
+    response.set_status(206)
+    if len(ranges) == 1:
+        response.headers["Content-Range"] = ranges[0].content_range(size)
+        response.content_length = ranges[0].length
+        await sender.send_range(response, ranges[0])
+    else:
+        await sender.send_ranges(response, ranges, size)
+    return response
+
+
+async def _send_small(
+    incoming: Incoming, reader: BlobReader, headers: CIMultiDict[str], size: int
+) -> web.Response:
+    """Send a small blob with one write; wait for all of it first, so that errors stay errors.
+
+    An empty blob is waited for too: it is complete only when its digest is known to be right.
+    """
+    await reader.wait_beyond(max(size - 1, 0))
+    content = os.pread(reader.file.fileno(), size, 0)
+    incoming.sent_bytes = len(content)
+    return web.Response(body=content, headers=headers)
+
+
+def _headers(digest: Digest) -> CIMultiDict[str]:
+    text = str(digest)
+    return CIMultiDict(
+        {
+            "Docker-Content-Digest": text,
+            "ETag": f'"{text}"',
+            "Cache-Control": IMMUTABLE,
+            "Accept-Ranges": "bytes",
+        }
+    )
+
+
+def _unsatisfiable(digest: Digest, size: int | None) -> ErrorResponse:
+    headers = _headers(digest)
+    headers["Cache-Control"] = "no-store"
+    headers["Content-Range"] = f"bytes */{size}"
+    return ErrorResponse(ErrorCode.RANGE_INVALID, headers=headers)
+
+
+def _wanted_ranges(incoming: Incoming, etag: str, size: int | None) -> list[ByteRange] | None:
+    headers = incoming.request.headers
+    header = headers.get("Range")
+    if header is None or size is None or not if_range_holds(headers.get("If-Range"), etag):
+        return None
+    return parse_ranges(header, size)
