@@ -14,9 +14,9 @@ from roadstead.oci.reference import RepositoryName
 from roadstead.secrecy import Secret
 from roadstead.upstream.address import Origin, printable
 from roadstead.upstream.challenge import Challenge, parse_challenges
-from roadstead.upstream.credentials import Credentials, CredentialSource
+from roadstead.upstream.credentials import Credentials, CredentialSource, basic
 from roadstead.upstream.realm import refusal_of_realm
-from roadstead.upstream.tokens import Token, TokenCache, TokenRequest, basic
+from roadstead.upstream.tokens import Token, TokenCache, TokenRequest
 from roadstead.upstream.transport import Call, Transport
 
 _MAX_PING_BYTES = 16_384

@@ -1,6 +1,5 @@
 """One upstream registry, put together: the Upstream that the mirror talks to."""
 
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -18,9 +17,11 @@ from roadstead.upstream.blobs import BlobCalls
 from roadstead.upstream.caller import Caller
 from roadstead.upstream.credentials import CredentialSource, StaticCredentials
 from roadstead.upstream.manifests import ManifestCalls
+from roadstead.upstream.outbound import Outbound
 from roadstead.upstream.pages import next_page, read_referrers, read_tags
 from roadstead.upstream.retry import Retries
 from roadstead.upstream.timeouts import Timeouts
+from roadstead.upstream.tlscontext import ClientTls
 from roadstead.upstream.tokens import TokenCache
 from roadstead.upstream.transfer import BlobOpener, HttpBlobTransfer
 from roadstead.upstream.transport import Transport
@@ -44,10 +45,15 @@ class RegistryUpstream:
 
     Only scheme, host and port of ``url`` are used, as distribution does. ``trusted_realms``
     are hosts (or ``host:port``) of token servers outside the registry's own domain. ``tls``
-    replaces the default trust in certificates. ``clock`` counts the life of tokens.
+    replaces the system's trust in certificates. ``proxy`` is the address of an HTTP proxy for all
+    that this upstream needs, with or without user information; None leaves it to HTTP_PROXY,
+    HTTPS_PROXY and NO_PROXY. ``clock`` counts the life of tokens.
+
+    Raises:
+        ValueError: ``url`` or ``proxy`` is no http or https address; ``proxy`` is not repeated.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
         self,
         url: str,
         *,
@@ -56,12 +62,14 @@ class RegistryUpstream:
         timeouts: Timeouts | None = None,
         retries: Retries | None = None,
         max_manifest_bytes: int = DEFAULT_MAX_MANIFEST_BYTES,
-        tls: ssl.SSLContext | None = None,
+        tls: ClientTls | None = None,
+        proxy: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._origin = Origin.parse(url)
         bounds = timeouts or Timeouts()
-        self._transport = Transport(upstream=self.host, timeouts=bounds, tls=tls)
+        outbound = Outbound(self._origin, tls=tls, proxy=proxy)
+        self._transport = Transport(upstream=self.host, timeouts=bounds, outbound=outbound)
         self._tokens = TokenCache(
             transport=self._transport,
             upstream=self._origin,
@@ -89,7 +97,7 @@ class RegistryUpstream:
             origin=self._origin,
             auth=self._auth,
             timeouts=bounds,
-            tls=tls,
+            outbound=outbound,
         )
 
     async def __aenter__(self) -> Self:

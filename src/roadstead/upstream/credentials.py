@@ -4,6 +4,7 @@ ECR's last 12 hours, Google's one hour (facts/protocol.md, section 4, item 9).
 """
 
 import asyncio
+import base64
 import hashlib
 import json
 import time
@@ -44,6 +45,12 @@ class Credentials:
         """A name for these credentials that tells nothing of them."""
         text = f"{self.is_bearer}\0{self.username}\0{self.password.reveal()}"
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def basic(credentials: Credentials) -> Secret:
+    """Write credentials as a Basic Authorization header."""
+    pair = f"{credentials.username}:{credentials.password.reveal()}"
+    return Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")
 
 
 class CredentialSource(Protocol):

@@ -1,11 +1,9 @@
 """Blocking requests over urllib3: proxies, redirects by our rules, our errors only."""
 
 import logging
-import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
 
 import urllib3
 
@@ -18,13 +16,16 @@ from roadstead.errors import (
 from roadstead.secrecy import Secret
 from roadstead.upstream.address import Origin, printable, redirect_target
 from roadstead.upstream.answers import MAX_ERROR_BYTES, MAX_REDIRECTS, REDIRECTS, parse_length
-from roadstead.upstream.proxies import proxy_for
+from roadstead.upstream.outbound import Outbound, Route
 from roadstead.upstream.timeouts import Timeouts
+from roadstead.upstream.tlscontext import tls_failure
 from roadstead.upstream.transport import STANDARD_HEADERS
 
 # They log whole addresses, and the query of a redirect's target is a signature.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+# Said with every connection; that certificates are not checked is in the configuration.
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 # Hosts whose connections are kept: the registry and what it redirects to.
 _HOSTS = 16
@@ -42,18 +43,12 @@ class Arrived:
 class BlockingPool:
     """Connections for threads; safe to use from many at once."""
 
-    def __init__(
-        self,
-        *,
-        upstream: str,
-        timeouts: Timeouts,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        """``upstream`` is the host in messages; ``tls`` replaces the default trust."""
+    def __init__(self, *, upstream: str, timeouts: Timeouts, outbound: Outbound) -> None:
+        """``upstream`` is the host in messages."""
         self._upstream = upstream
         self._timeouts = timeouts
-        self._tls = tls if tls is not None else ssl.create_default_context()
-        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._outbound = outbound
+        self._pools: dict[Route, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
     def get(self, url: str, *, headers: Mapping[str, str], authorization: Secret | None) -> Arrived:
@@ -101,12 +96,13 @@ class BlockingPool:
     def _send(
         self, url: str, headers: Mapping[str, str], authorization: Secret | None
     ) -> urllib3.BaseHTTPResponse:
+        route = self._outbound.route_to(url)
         sent = {**STANDARD_HEADERS, **headers}
         if authorization is not None:
             sent["Authorization"] = authorization.reveal()
         timeouts = self._timeouts
         try:
-            response = self._pool(proxy_for(url)).request(
+            response = self._pool(route).request(
                 "GET",
                 url,
                 headers=sent,
@@ -121,7 +117,7 @@ class BlockingPool:
             message = f"{printable(url)} is no usable address"
             raise UpstreamProtocolError(message, upstream=self._upstream) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self.translated(error) from error
+            raise self._refused(error, url, route) from error
         # A server that announces to close the connection has its socket out of reach here, and
         # keeps the time-out for the first byte.
         socket = getattr(response.connection, "sock", None)
@@ -129,28 +125,41 @@ class BlockingPool:
             socket.settimeout(timeouts.stall)
         return response
 
-    def _pool(self, proxy: str | None) -> urllib3.PoolManager:
+    def _refused(self, error: Exception, url: str, route: Route) -> UpstreamError:
+        """Translate what happened before the answer, and say where."""
+        failure = tls_failure(error)
+        if failure is not None:
+            message = f"cannot connect to {Origin.parse(url).authority}: {failure}"
+        elif isinstance(error, urllib3.exceptions.ProxyError) and route.proxy is not None:
+            message = f"its HTTP proxy {route.proxy.url} gave no connection: {_cause(error)}"
+        else:
+            return self.translated(error)
+        return UpstreamUnreachableError(message, upstream=self._upstream)
+
+    def _pool(self, route: Route) -> urllib3.PoolManager:
         with self._lock:
-            pool = self._pools.get(proxy)
+            pool = self._pools.get(route)
             if pool is None:
-                pool = self._pools[proxy] = self._new_pool(proxy)
+                pool = self._pools[route] = _new_pool(route)
             return pool
 
-    def _new_pool(self, proxy: str | None) -> urllib3.PoolManager:
-        if proxy is None:
-            return urllib3.PoolManager(_HOSTS, maxsize=_KEPT_PER_HOST, ssl_context=self._tls)
-        parts = urlsplit(proxy)
-        credentials = None
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            credentials = urllib3.make_headers(proxy_basic_auth=pair)
-        return urllib3.ProxyManager(
-            f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-            _HOSTS,
-            proxy_headers=credentials,
-            maxsize=_KEPT_PER_HOST,
-            ssl_context=self._tls,
-        )
+
+def _new_pool(route: Route) -> urllib3.PoolManager:
+    if route.proxy is None:
+        return urllib3.PoolManager(_HOSTS, maxsize=_KEPT_PER_HOST, ssl_context=route.tls)
+    return urllib3.ProxyManager(
+        route.proxy.url,
+        _HOSTS,
+        proxy_headers=route.proxy.headers,
+        maxsize=_KEPT_PER_HOST,
+        ssl_context=route.tls,
+    )
+
+
+def _cause(error: urllib3.exceptions.ProxyError) -> str:
+    original = error.original_error
+    told = isinstance(original, OSError | urllib3.exceptions.NewConnectionError)
+    return str(original) if told else type(original).__name__
 
 
 def let_go(response: urllib3.BaseHTTPResponse) -> None:

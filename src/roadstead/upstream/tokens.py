@@ -5,7 +5,6 @@ token servers really do: facts/protocol.md, section 4.
 """
 
 import asyncio
-import base64
 import json
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from roadstead.errors import UpstreamProtocolError, UpstreamUnauthorizedError
 from roadstead.secrecy import Secret
 from roadstead.upstream.address import Origin, printable, redirect_target
 from roadstead.upstream.answers import MAX_REDIRECTS, REDIRECTS, failure_of
-from roadstead.upstream.credentials import Credentials
+from roadstead.upstream.credentials import Credentials, basic
 from roadstead.upstream.realm import refusal_of_realm
 from roadstead.upstream.transport import Answer, Call, Transport
 
@@ -222,9 +221,3 @@ class TokenCache:
     @property
     def _host(self) -> str:
         return self._upstream.authority
-
-
-def basic(credentials: Credentials) -> Secret:
-    """Write credentials as a Basic Authorization header."""
-    pair = f"{credentials.username}:{credentials.password.reveal()}"
-    return Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")

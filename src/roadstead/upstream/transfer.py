@@ -8,7 +8,6 @@ authentication is held on the event loop, where the tokens are.
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
@@ -35,6 +34,7 @@ from roadstead.upstream.answers import (
     parse_length,
 )
 from roadstead.upstream.auth import AuthSession, Dialogue
+from roadstead.upstream.outbound import Outbound
 from roadstead.upstream.pool import Arrived, BlockingPool, let_go
 from roadstead.upstream.timeouts import Timeouts
 
@@ -113,7 +113,7 @@ class BlobOpener:
         origin: Origin,
         auth: AuthSession,
         timeouts: Timeouts,
-        tls: ssl.SSLContext | None = None,
+        outbound: Outbound,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._origin = origin
@@ -121,7 +121,7 @@ class BlobOpener:
         self._auth = auth
         self._timeouts = timeouts
         self._wall_clock = wall_clock
-        self._pool = BlockingPool(upstream=self._host, timeouts=timeouts, tls=tls)
+        self._pool = BlockingPool(upstream=self._host, timeouts=timeouts, outbound=outbound)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pending: set[Future[Any]] = set()
 

@@ -5,7 +5,6 @@ Redirects are followed anew each time, since their targets are signed and expire
 """
 
 import asyncio
-import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,8 +24,9 @@ from roadstead.errors import (
 from roadstead.secrecy import Secret
 from roadstead.upstream.address import Origin, printable, redirect_target
 from roadstead.upstream.answers import MAX_REDIRECTS, REDIRECTS, parse_length
-from roadstead.upstream.proxies import proxy_for
+from roadstead.upstream.outbound import Outbound
 from roadstead.upstream.timeouts import Timeouts
+from roadstead.upstream.tlscontext import tls_failure
 
 # Identity, or a registry compresses and the bytes no longer have their digest (Red Hat's does).
 STANDARD_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"roadstead/{__version__}"}
@@ -150,17 +150,14 @@ class OpenAnswer:
 class Transport:
     """The connections to one upstream and to where it redirects; an async context manager."""
 
-    def __init__(
-        self, *, upstream: str, timeouts: Timeouts, tls: ssl.SSLContext | None = None
-    ) -> None:
-        """``upstream`` is the host in messages; ``tls`` replaces the default trust."""
+    def __init__(self, *, upstream: str, timeouts: Timeouts, outbound: Outbound) -> None:
+        """``upstream`` is the host in messages."""
         self._guard = _Guard(upstream, timeouts)
-        self._tls = tls
+        self._outbound = outbound
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=True if self._tls is None else self._tls),
             # One registry's cookies have no business at its storage host.
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -222,9 +219,14 @@ class Transport:
         if self._session is None:
             message = "the transport is not open"
             raise RuntimeError(message)
+        route = self._outbound.route_to(url)
         headers = dict(call.headers)
         if authorization is not None:
             headers["Authorization"] = authorization.reveal()
+        for_proxy = {} if route.proxy is None else route.proxy.headers
+        if url.startswith("http:"):
+            # Without a tunnel the proxy reads, and removes, a header of the request.
+            headers |= for_proxy
         timeouts = self._guard.timeouts
         async with self._guard.limit(timeouts.connect + timeouts.first_byte, "did not answer in"):
             return await self._session.request(
@@ -234,7 +236,9 @@ class Transport:
                 headers=headers,
                 data=None if call.form is None else dict(call.form),
                 allow_redirects=False,
-                proxy=proxy_for(url),
+                ssl=route.tls,
+                proxy=None if route.proxy is None else route.proxy.url,
+                proxy_headers=for_proxy,
             )
 
 
@@ -264,9 +268,7 @@ class _Guard:
             message = "the answer is no proper HTTP"
             raise self.refuse(message) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            known = isinstance(error, aiohttp.ClientConnectorError)
-            message = str(error) if known else f"the connection broke ({type(error).__name__})"
-            raise UpstreamUnreachableError(message, upstream=self.upstream) from error
+            raise UpstreamUnreachableError(_reason(error), upstream=self.upstream) from error
 
     def redirect(self, url: str, location: str) -> str:
         try:
@@ -277,3 +279,17 @@ class _Guard:
 
     def refuse(self, message: str) -> UpstreamProtocolError:
         return UpstreamProtocolError(message, upstream=self.upstream)
+
+
+def _reason(error: Exception) -> str:
+    """Say why there is no connection, without the addresses that some of the texts hold."""
+    failure = tls_failure(error)
+    if not isinstance(
+        error, aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError
+    ):
+        return failure or f"the connection broke ({type(error).__name__})"
+    place = f"{error.host}:{error.port}"
+    if failure is not None:
+        return f"cannot connect to {place}: {failure}"
+    whose = "its HTTP proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+    return f"cannot connect to {whose}{place}: {error.strerror or type(error).__name__}"

@@ -1,0 +1,54 @@
+"""How each address is reached, decided once for both HTTP clients."""
+
+import ssl
+from dataclasses import dataclass
+
+from roadstead.errors import UpstreamUnreachableError
+from roadstead.upstream.address import Origin
+from roadstead.upstream.proxies import HttpProxy, environment_proxy
+from roadstead.upstream.tlscontext import ClientTls, default_client_tls
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Through which proxy (None: directly), and with which context where TLS is spoken."""
+
+    proxy: HttpProxy | None
+    tls: ssl.SSLContext
+
+
+class Outbound:
+    """The routes from one upstream's client."""
+
+    def __init__(
+        self, registry: Origin, *, tls: ClientTls | None = None, proxy: str | None = None
+    ) -> None:
+        """``tls`` None is the system's trust; ``proxy`` None is the environment's choice.
+
+        A given ``proxy`` is for all that the upstream needs, token server and storage too, and
+        NO_PROXY does not limit it.
+
+        Raises:
+            ValueError: ``proxy`` is no http or https address; its text is not repeated.
+        """
+        self._registry = registry
+        self._tls = tls or default_client_tls()
+        self._proxy = None if proxy is None else HttpProxy.parse(proxy)
+
+    def route_to(self, url: str) -> Route:
+        """Return the route to an http or https address.
+
+        Raises:
+            UpstreamUnreachableError: the environment's proxy is no http or https address.
+        """
+        proxy = self._proxy
+        if proxy is None:
+            try:
+                proxy = environment_proxy(url)
+            except ValueError as error:
+                message = f"the HTTP proxy of the environment {error}"
+                raise UpstreamUnreachableError(message, upstream=self._registry.authority) from None
+        if proxy is not None and proxy.url.startswith("https:"):
+            # aiohttp speaks to such a proxy with the context for what lies behind it.
+            return Route(proxy, self._tls.elsewhere)
+        return Route(proxy, self._tls.context_for(url, registry=self._registry))
