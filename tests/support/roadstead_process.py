@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +74,13 @@ def start_roadstead(
     *,
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
+    command: Sequence[str] = (sys.executable, "-m", "roadstead", "serve"),
 ) -> Iterator[RoadsteadProcess]:
     """Run ``roadstead serve``; at the end stop it and require exit status 0, unless killed.
 
     ``configuration`` is a document without ``http.addr``, or a file that is used as it is. The
     mirror listens on ``port`` of 127.0.0.1, by default on a free one; ``environment`` adds
-    ``REGISTRY_*`` overrides.
+    ``REGISTRY_*`` overrides; ``command`` is what stands before the name of the file.
     """
     port = free_port() if port is None else port
     with TemporaryDirectory(prefix="roadstead-") as directory:
@@ -90,9 +91,9 @@ def start_roadstead(
         log_file = Path(directory) / "log"
         with log_file.open("w+b") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "roadstead", "serve", str(file)],
+                [*command, str(file)],
                 env={
-                    **_clean_environment(),
+                    **clean_environment(),
                     "REGISTRY_HTTP_ADDR": f"127.0.0.1:{port}",
                     **(environment or {}),
                 },
@@ -118,7 +119,13 @@ def free_port() -> int:
         return port
 
 
-def _clean_environment() -> dict[str, str]:
+def installed(name: str) -> str:
+    """Return the path of a command that was installed with the package."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what would configure the mirror."""
     return {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
 
 
