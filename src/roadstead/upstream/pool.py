@@ -76,22 +76,30 @@ class BlockingPool:
 
     def translated(self, error: Exception) -> UpstreamError:
         """Turn an exception of urllib3 or of the socket into ours."""
+        named = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.SSLError)
+        # Asked first: a refused connection is, to urllib3, a kind of time-out.
+        if isinstance(error, named):
+            return UpstreamUnreachableError(str(error), upstream=self._upstream)
         if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
             message = f"could not be connected to in {self._timeouts.connect:g} s"
             return UpstreamTimeoutError(message, upstream=self._upstream)
         if isinstance(error, urllib3.exceptions.ReadTimeoutError):
             return UpstreamTimeoutError("fell silent", upstream=self._upstream)
-        named = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.SSLError)
-        reason = str(error) if isinstance(error, named) else type(error).__name__
+        reason = type(error).__name__
         return UpstreamUnreachableError(f"the connection broke: {reason}", upstream=self._upstream)
 
     def close(self) -> None:
         """Close idle connections; those in use close at their end."""
         with self._lock:
-            pools = list(self._pools.values())
+            managers = list(self._pools.values())
             self._pools.clear()
-        for pool in pools:
-            pool.clear()
+        for manager in managers:
+            # Its own ``clear`` leaves the closing to the garbage collector.
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+            manager.clear()
 
     def _send(
         self, url: str, headers: Mapping[str, str], authorization: Secret | None

@@ -72,11 +72,11 @@ class HttpBlobTransfer:
         try:
             piece = self._response.read1(READ_BYTES, decode_content=self._decode)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._translate(error) from error
+            raise self._end_of_abort() or self._translate(error) from error
         # Asked after the read: what a shut down TLS connection gives is no content.
-        if self._aborted:
-            message = "the transfer was aborted"
-            raise UpstreamUnreachableError(message, upstream=self._upstream)
+        aborted = self._end_of_abort()
+        if aborted is not None:
+            raise aborted
         self._position += len(piece)
         self._check(at_end=not piece)
         return piece
@@ -91,6 +91,11 @@ class HttpBlobTransfer:
         # It may just have come to its end, or lost its connection.
         with contextlib.suppress(ValueError, RuntimeError, OSError):
             self._response.shutdown()
+
+    def _end_of_abort(self) -> UpstreamUnreachableError | None:
+        if not self._aborted:
+            return None
+        return UpstreamUnreachableError("the transfer was aborted", upstream=self._upstream)
 
     def _check(self, *, at_end: bool) -> None:
         size = self.size_bytes
@@ -177,7 +182,11 @@ class BlobOpener:
             again = False
             if response.status == HTTPStatus.UNAUTHORIZED and not arrived.redirected:
                 challenges = response.headers.getlist("WWW-Authenticate")
-                again = self._on_loop(dialogue.retry(challenges))
+                try:
+                    again = self._on_loop(dialogue.retry(challenges))
+                except UpstreamError:
+                    let_go(response)
+                    raise
             elif response.status == HTTPStatus.FORBIDDEN and arrived.redirected:
                 # A signature that expired on the way: the registry gives another (failures 5).
                 again, expired = not expired, True
