@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.mirror.freshness import Decision, FreshnessRules, TagState, decide
+from roadstead.mirror.freshness import Decision, FreshnessRules, TagState, decide, stretch
 from roadstead.oci.digest import Digest
 
 RULES = FreshnessRules(tag_ttl=60, retry_after_failure=10)
@@ -50,3 +50,27 @@ def test_only_a_recent_confirmation_is_served_as_current(
     decision = decide(TagState(DIGEST, confirmed, failed_at=failed), now, RULES)
 
     assert (decision is Decision.SERVE) == (0 <= now - confirmed < RULES.tag_ttl)
+
+
+def test_a_dwindling_budget_stretches_freshness() -> None:
+    """The fewer pulls are left, the less often upstream is asked."""
+    state = TagState(DIGEST, 1000)
+
+    assert decide(state, 1100, RULES, budget=1.0) is Decision.REVALIDATE
+    assert decide(state, 1100, RULES, budget=0.4) is Decision.SERVE
+    assert decide(state, 1299, RULES, budget=0.2) is Decision.SERVE
+    assert decide(state, 1599, RULES, budget=0.05) is Decision.SERVE
+    assert decide(state, 1600, RULES, budget=0.05) is Decision.REVALIDATE
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_less_budget_never_means_more_questions(one: float, other: float) -> None:
+    """The factor only grows as the budget falls."""
+    low, high = sorted((one, other))
+
+    assert stretch(low) >= stretch(high) >= 1
+
+
+def test_an_immutable_tag_is_always_fresh() -> None:
+    """It never moves, so its age says nothing."""
+    assert decide(TagState(DIGEST, 0, is_immutable=True), 1e9, RULES) is Decision.SERVE

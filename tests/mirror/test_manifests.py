@@ -1,6 +1,7 @@
 """Manifests through the mirror: fetched once, verified, fresh or honestly stale."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from roadstead.simulator import faults
 from roadstead.simulator.faults import RequestKind
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
-from tests.support.rig import APP, OTHER, Rig, make_rig
+from tests.support.rig import APP, OTHER, Rig, make_rig, read_all
 
 LATEST = Tag("latest")
 
@@ -130,7 +131,7 @@ TROUBLES: dict[str, faults.Fault] = {
 async def test_a_held_tag_outlives_any_trouble_upstream(rig: Rig, trouble: faults.Fault) -> None:
     """Whatever upstream answers to it, a held tag is served, and said to be stale."""
     image = rig.upstream.add_image(APP, tag="latest")
-    await rig.mirror.manifest(APP, LATEST)
+    await rig.hold(image)
     rig.upstream.inject(trouble, kind=RequestKind.MANIFEST)
     rig.clock.advance(3600)
 
@@ -144,8 +145,8 @@ async def test_a_held_tag_outlives_any_trouble_upstream(rig: Rig, trouble: fault
 
 async def test_a_stopped_upstream_is_left_alone_for_a_while(rig: Rig) -> None:
     """After a failure clients get the stale answer at once, and upstream is asked again later."""
-    rig.upstream.add_image(APP, tag="latest")
-    await rig.mirror.manifest(APP, LATEST)
+    image = rig.upstream.add_image(APP, tag="latest")
+    await rig.hold(image)
     await rig.upstream.stop()
     rig.clock.advance(61)
     await rig.mirror.manifest(APP, LATEST)
@@ -165,8 +166,8 @@ async def test_a_silent_upstream_costs_a_client_only_the_limit(tmp_path: Path) -
     """Nobody waits longer for a revalidation than the rules say while there is a held answer."""
     rules = FreshnessRules(revalidation_limit=0.05)
     async with make_rig(tmp_path, rules=rules) as rig:
-        rig.upstream.add_image(APP, tag="latest")
-        await rig.mirror.manifest(APP, LATEST)
+        image = rig.upstream.add_image(APP, tag="latest")
+        await rig.hold(image)
         rig.upstream.pause()
         rig.clock.advance(61)
 
@@ -288,7 +289,7 @@ async def test_freshness_survives_a_restart(rig: Rig) -> None:
 async def test_a_held_tag_is_served_by_a_new_process_without_upstream(rig: Rig) -> None:
     """An outage does not keep the mirror from starting and serving what it holds."""
     image = rig.upstream.add_image(APP, tag="latest")
-    await rig.mirror.manifest(APP, LATEST)
+    await rig.hold(image)
     await rig.upstream.stop()
     rig.clock.advance(10**6)
 
@@ -331,8 +332,8 @@ async def test_a_client_that_leaves_does_not_stop_the_fetch(rig: Rig) -> None:
 
 async def test_failures_upstream_are_told(rig: Rig) -> None:
     """Metrics hear of every failing upstream, also when a stale answer hides it from clients."""
-    rig.upstream.add_image(APP, tag="latest")
-    await rig.mirror.manifest(APP, LATEST)
+    image = rig.upstream.add_image(APP, tag="latest")
+    await rig.hold(image)
     rig.upstream.inject(TROUBLES["503"], kind=RequestKind.MANIFEST)
     rig.clock.advance(61)
 
@@ -354,3 +355,83 @@ async def test_a_damaged_manifest_is_fetched_again(rig: Rig) -> None:
 
     assert manifest.content == image.content
     assert Digest.of(data.read_bytes()) == image.manifest_digest
+
+
+async def test_a_stale_manifest_without_its_blobs_is_not_served(rig: Rig) -> None:
+    """Podman fails for good on a blob that nobody can give: an error lets it ask the origin."""
+    rig.upstream.add_image(APP, tag="latest")
+    await rig.mirror.manifest(APP, LATEST)
+    await rig.upstream.stop()
+    rig.clock.advance(61)
+
+    with pytest.raises(UpstreamError):
+        await rig.mirror.manifest(APP, LATEST)
+
+
+async def test_a_stale_index_needs_one_whole_image(rig: Rig) -> None:
+    """One platform that can be pulled to the end is enough."""
+    index = rig.upstream.add_index(APP, tag="latest")
+    await rig.mirror.manifest(APP, LATEST)
+    child = index.images[1]
+    await rig.mirror.manifest(APP, child.manifest_digest)
+    await rig.upstream.stop()
+    rig.clock.advance(61)
+    with pytest.raises(UpstreamError):
+        await rig.mirror.manifest(APP, LATEST)
+    await rig.upstream.start()
+    for blob in child.blobs:
+        await read_all(await rig.mirror.blob(APP, blob.digest))
+    await rig.landed()
+    await rig.upstream.stop()
+
+    manifest = await rig.mirror.manifest(APP, LATEST)
+
+    assert manifest.content == index.content
+    assert manifest.outcome is Outcome.STALE
+
+
+async def test_a_tag_that_never_moves_is_asked_for_once(tmp_path: Path) -> None:
+    """What immutabletags matches is served for ever without a question."""
+    rules = FreshnessRules(immutable=re.compile(r"v\d.*"))
+    async with make_rig(tmp_path, rules=rules) as rig:
+        rig.upstream.add_image(APP, tag="v1.2")
+        await rig.mirror.manifest(APP, Tag("v1.2"))
+        rig.upstream.requests.clear()
+        rig.clock.advance(10**8)
+
+        manifest = await rig.mirror.manifest(APP, Tag("v1.2"))
+
+        assert manifest.outcome is Outcome.HIT
+        assert rig.upstream.requests == []
+
+
+async def test_staleness_has_a_limit_if_configured(tmp_path: Path) -> None:
+    """Beyond staleforhours the true error is better than an answer that old."""
+    rules = FreshnessRules(stale_limit=3600)
+    async with make_rig(tmp_path, rules=rules) as rig:
+        image = rig.upstream.add_image(APP, tag="latest")
+        await rig.hold(image)
+        await rig.upstream.stop()
+        rig.clock.advance(3600)
+        within = await rig.mirror.manifest(APP, LATEST)
+        rig.clock.advance(60)
+
+        with pytest.raises(UpstreamError):
+            await rig.mirror.manifest(APP, LATEST)
+
+        assert within.outcome is Outcome.STALE
+
+
+async def test_a_refusal_is_remembered_for_seconds(rig: Rig) -> None:
+    """Clients repeat a question whose answer they do not like; upstream hears it once."""
+    for _ in range(5):
+        with pytest.raises(ManifestUnknownError):
+            await rig.mirror.manifest(APP, LATEST)
+    asked = len(rig.upstream.requests)
+    image = rig.upstream.add_image(APP, tag="latest")
+    rig.clock.advance(6)
+
+    manifest = await rig.mirror.manifest(APP, LATEST)
+
+    assert manifest.content == image.content
+    assert asked == 2

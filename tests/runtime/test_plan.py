@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from roadstead.config.load import load
 from roadstead.config.schema import Settings
+from roadstead.errors import ConfigError
 from roadstead.mirror.routing import Hints, Router
 from roadstead.oci.reference import RepositoryName
 from roadstead.runtime.plan import default_name, plan_upstreams
@@ -104,3 +107,23 @@ def test_a_name_with_a_port_can_be_stored(tmp_path: Path) -> None:
     )
 
     assert destination(settings, "app", "registry.corp:5000")[1] == "registry.corp_5000/app"
+
+
+def test_two_upstreams_at_one_host_stay_apart(tmp_path: Path) -> None:
+    """The default upstream is not mistaken for a named one with the same address."""
+    settings = settings_of(
+        tmp_path,
+        "proxy: {remoteurl: 'http://cache:5000'}\n"
+        "upstreams: {ghcr.io: {remoteurl: 'http://cache:5000'}}\n",
+    )
+
+    assert destination(settings, "org/app")[1] == "org/app"
+    assert destination(settings, "org/app", "ghcr.io")[1] == "ghcr.io/org/app"
+
+
+def test_the_default_upstream_is_described_in_one_place(tmp_path: Path) -> None:
+    """Two sections for one upstream are refused with the way out."""
+    settings = settings_of(tmp_path, "upstreams: {docker.io: {tagttl: 1h}}\n")
+
+    with pytest.raises(ConfigError, match="proxy"):
+        plan_upstreams(settings)

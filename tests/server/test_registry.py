@@ -96,9 +96,13 @@ async def test_head_tells_what_get_would(rig: Rig, client: ClientSession) -> Non
 
 async def test_a_head_by_tag_holds_the_manifest(rig: Rig, client: ClientSession) -> None:
     """Docker asks for tags by HEAD only: the tag must be held after it for the next outage."""
-    rig.upstream.add_image(APP, tag="latest")
+    image = rig.upstream.add_image(APP, tag="latest")
     async with client.head(f"/v2/{APP}/manifests/latest"):
         pass
+    for blob in image.blobs:
+        async with client.get(f"/v2/{APP}/blobs/{blob.digest}") as response:
+            await response.read()
+    await rig.landed()
     await rig.upstream.stop()
     rig.clock.advance(3600)
 
@@ -141,9 +145,7 @@ async def test_a_manifest_the_client_has_is_304(rig: Rig, client: ClientSession,
 
 async def test_a_stale_answer_says_so(rig: Rig, client: ClientSession) -> None:
     """Warning and Age, in a form that clients can show; never a broken header."""
-    rig.upstream.add_image(APP, tag="latest")
-    async with client.get(f"/v2/{APP}/manifests/latest"):
-        pass
+    await rig.hold(rig.upstream.add_image(APP, tag="latest"))
     rig.upstream.inject(faults.Status(503, message='no "luck"\r\nX-Evil: 1'))
     rig.clock.advance(120)
 

@@ -16,13 +16,15 @@ from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.pump import RetryPolicy
 from roadstead.mirror.routing import Router, RouteRules
-from roadstead.oci.reference import RepositoryName
+from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.server.app import RegistryApp
 from roadstead.server.listener import Listener
 from roadstead.server.registry import RegistryHandlers
+from roadstead.simulator.content import SimulatedImage
 from roadstead.simulator.registry import ScriptedRegistry
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Event, Exchange, Served, on_loop
+from roadstead.upstream.base import Upstream
 from roadstead.upstream.client import RegistryUpstream
 from roadstead.upstream.credentials import CredentialSource
 from roadstead.upstream.retry import Retries
@@ -64,6 +66,13 @@ class Rig:
             str(path.relative_to(self.root)) for path in self.root.glob(pattern) if path.is_file()
         )
 
+    async def hold(self, image: SimulatedImage, *, tag: str = "latest") -> None:
+        """Pull an image of APP by its tag, whole."""
+        await self.mirror.manifest(APP, Tag(tag))
+        for blob in image.blobs:
+            await read_all(await self.mirror.blob(APP, blob.digest))
+        await self.landed()
+
     async def landed(self) -> None:
         """Wait until no flight is under way."""
         await self.flights.landed()
@@ -79,8 +88,12 @@ async def make_rig(
     timeouts: Timeouts | None = None,
     credentials: CredentialSource | None = None,
     trusted_realms: frozenset[str] = frozenset(),
+    client: Upstream | None = None,
 ) -> AsyncIterator[Rig]:
-    """Build a mirror of a scripted upstream (a new one, unless given) over ``root``."""
+    """Build a mirror of a scripted upstream (a new one, unless given) over ``root``.
+
+    A ``client`` that is open already takes the place of the one that would ask that upstream.
+    """
     async with contextlib.AsyncExitStack() as stack:
         if upstream is None:
             upstream = await stack.enter_async_context(ScriptedRegistry())
@@ -89,15 +102,16 @@ async def make_rig(
         events: list[Event] = []
         observe = on_loop(events.append)
         store = FilesystemStore(root, observer=observe)
-        client = await stack.enter_async_context(
-            RegistryUpstream(
-                upstream.url,
-                timeouts=timeouts or Timeouts(connect=2, first_byte=2, stall=2, total=5),
-                retries=Retries(sleep=_at_once),
-                credentials=credentials,
-                trusted_realms=trusted_realms,
+        if client is None:
+            client = await stack.enter_async_context(
+                RegistryUpstream(
+                    upstream.url,
+                    timeouts=timeouts or Timeouts(connect=2, first_byte=2, stall=2, total=5),
+                    retries=Retries(sleep=_at_once),
+                    credentials=credentials,
+                    trusted_realms=trusted_realms,
+                )
             )
-        )
         retry = RetryPolicy(attempts=3, first_delay_seconds=0.0)
         flights = Flights(store, observe=observe, retry=retry)
         manifests = Manifests(

@@ -35,15 +35,13 @@ def run(configuration: str | None) -> int:
     """Load the configuration and serve; return the exit status."""
     path = find_configuration(configuration, os.environ)
     try:
-        loaded = load(path, os.environ)
+        asyncio.run(runtime.serve(load(path, os.environ)))
     except ConfigError as error:
         _say(f"configuration error in {path or BUILT_IN_SOURCE} and the environment:")
         for problem in error.problems:
             _say(f"  {problem}")
         _say("roadstead config check prints the effective configuration.")
         return 1
-    try:
-        asyncio.run(runtime.serve(loaded))
     except OSError as error:
         _say(f"cannot start: {error}")
         return 1

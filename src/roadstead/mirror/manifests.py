@@ -7,18 +7,31 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 from roadstead.errors import (
     ContentError,
     ManifestUnknownError,
     StorageError,
     UnknownContentError,
+    UpstreamDeniedError,
     UpstreamError,
+    UpstreamTimeoutError,
+    UpstreamUnauthorizedError,
+    UpstreamUnavailableError,
+    UpstreamUnreachableError,
 )
 from roadstead.mirror.coalesce import Coalescer
 from roadstead.mirror.content import ServedManifest
-from roadstead.mirror.freshness import Decision, FreshnessRules, TagState, decide
+from roadstead.mirror.freshness import (
+    Decision,
+    FreshnessRules,
+    TagState,
+    decide,
+    fresh_for,
+    may_be_stale,
+)
+from roadstead.mirror.usable import is_usable
 from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.digest import Digest
 from roadstead.oci.manifest import parse_manifest
@@ -32,6 +45,11 @@ _log = logging.getLogger("roadstead.mirror")
 
 _CACHED_BYTES = 64 * 1024 * 1024
 _KNOWN_TAGS = 50_000
+_KNOWN_REFUSALS = 10_000
+# What upstream will not change its mind about within seconds.
+_REFUSALS = (ManifestUnknownError, UpstreamUnauthorizedError, UpstreamDeniedError)
+# Troubles in which upstream would not give blobs either.
+_OUTAGES = (UpstreamUnreachableError, UpstreamTimeoutError, UpstreamUnavailableError)
 
 Value = TypeVar("Value")
 
@@ -46,17 +64,23 @@ class Manifests:
         upstream: Upstream,
         rules: FreshnessRules,
         observe: events.Observer,
+        budget: Callable[[], float] = lambda: 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """``budget`` tells which fraction of the pulls that upstream allows is left."""
         self._store = store
         self._upstream = upstream
         self._rules = rules
         self._observe = observe
+        self._budget = budget
         self._clock = clock
         self._held: LRUCache[tuple[RepositoryName, Digest], ServedManifest] = LRUCache(
             _CACHED_BYTES, getsizeof=lambda manifest: len(manifest.content) + 500
         )
         self._tags: LRUCache[tuple[RepositoryName, Tag], TagState] = LRUCache(_KNOWN_TAGS)
+        self._refusals: TTLCache[tuple[RepositoryName, Reference], Exception] = TTLCache(
+            _KNOWN_REFUSALS, rules.negative_ttl, timer=clock
+        )
         self._fetches: Coalescer[tuple[RepositoryName, Reference], ServedManifest] = Coalescer()
 
     async def by_digest(self, repository: RepositoryName, digest: Digest) -> ServedManifest:
@@ -70,10 +94,7 @@ class Manifests:
         held = await self._read(repository, digest)
         if held is not None:
             return held
-        fetched, joined = await self._fetches.run(
-            (repository, digest), lambda: self._fetch(repository, digest)
-        )
-        return replace(fetched, outcome=Outcome.JOINED) if joined else fetched
+        return await self._fetch_once((repository, digest), lambda: self._fetch(repository, digest))
 
     async def by_tag(self, repository: RepositoryName, tag: Tag) -> ServedManifest:
         """Return what a tag points at, asking upstream if the held answer is not fresh.
@@ -86,15 +107,17 @@ class Manifests:
         state = await self._tag_state(repository, tag)
         held = await self._read(repository, state.digest) if state is not None else None
         if state is None or held is None:
-            found, joined = await self._fetches.run(
+            return await self._fetch_once(
                 (repository, tag), lambda: self._fetch_tag(repository, tag)
             )
-            return replace(found, outcome=Outcome.JOINED) if joined else found
-        decision = decide(state, self._clock(), self._rules)
+        now = self._clock()
+        decision = decide(state, now, self._rules)
+        if decision is Decision.REVALIDATE:
+            decision = decide(state, now, self._rules, budget=self._budget())
         if decision is Decision.SERVE:
-            return held
+            return self._dated(held, state)
         if decision is Decision.SERVE_STALE:
-            return self._stale(held, state)
+            return await self._stale(repository, held, state)
         return await self._revalidate(repository, tag, state, held)
 
     async def aclose(self) -> None:
@@ -114,24 +137,61 @@ class Manifests:
                     (repository, tag), lambda: self._fetch_tag(repository, tag, held=state.digest)
                 )
         except TimeoutError:
-            self._note_failure(state, f"no answer from {self._upstream.host} in time")
+            message = f"no answer within {self._rules.revalidation_limit:g} s"
+            self._note_failure(state, UpstreamTimeoutError(message, upstream=self._upstream.host))
         except (UpstreamError, UnknownContentError, ContentError) as error:
-            self._note_failure(state, str(error))
+            self._note_failure(state, error)
         else:
             return answer
-        return self._stale(held, state)
+        return await self._stale(repository, held, state)
 
-    def _note_failure(self, state: TagState, reason: str) -> None:
+    async def _fetch_once(
+        self,
+        key: tuple[RepositoryName, Reference],
+        work: Callable[[], Awaitable[ServedManifest]],
+    ) -> ServedManifest:
+        """Fetch what is not held, together with whoever asks for it meanwhile.
+
+        A refusal is remembered for some seconds: clients repeat the same question several
+        times when they do not like the answer.
+        """
+        refusal = self._refusals.get(key)
+        if refusal is not None:
+            raise refusal
+        try:
+            fetched, joined = await self._fetches.run(key, work)
+        except _REFUSALS as error:
+            self._refusals[key] = error
+            raise
+        return replace(fetched, outcome=Outcome.JOINED) if joined else fetched
+
+    def _note_failure(self, state: TagState, error: Exception) -> None:
         state.failed_at = self._clock()
-        state.failure = reason
-        _log.warning("serving stale manifests", extra={"fields": {"reason": reason}})
+        state.failure = error
+        _log.warning("a tag could not be confirmed", extra={"fields": {"error": str(error)}})
 
-    def _stale(self, held: ServedManifest, state: TagState) -> ServedManifest:
+    async def _stale(
+        self, repository: RepositoryName, held: ServedManifest, state: TagState
+    ) -> ServedManifest:
+        """Serve what upstream cannot confirm, unless it is too old or of no use to the client."""
+        failure = state.failure
+        if failure is not None:
+            if not may_be_stale(state, self._clock(), self._rules):
+                raise failure
+            if isinstance(failure, _OUTAGES) and not await is_usable(
+                self._store, repository, held.content
+            ):
+                raise failure
+        return replace(
+            self._dated(held, state), outcome=Outcome.STALE, stale_reason=str(failure or "")
+        )
+
+    def _dated(self, held: ServedManifest, state: TagState) -> ServedManifest:
+        now = self._clock()
         return replace(
             held,
-            outcome=Outcome.STALE,
-            age_seconds=max(0.0, self._clock() - state.confirmed_at),
-            stale_reason=state.failure,
+            age_seconds=state.age(now),
+            fresh_for_seconds=fresh_for(state, now, self._rules),
         )
 
     async def _tag_state(self, repository: RepositoryName, tag: Tag) -> TagState | None:
@@ -140,9 +200,12 @@ class Manifests:
             link = await self._store.resolve_tag(repository, tag)
             if link is None:
                 return None
-            state = TagState(link.digest, link.confirmed_at)
+            state = self._new_state(tag, link.digest, link.confirmed_at)
             self._tags[repository, tag] = state
         return state
+
+    def _new_state(self, tag: Tag, digest: Digest, confirmed_at: float) -> TagState:
+        return TagState(digest, confirmed_at, is_immutable=self._rules.is_immutable(tag))
 
     async def _read(self, repository: RepositoryName, digest: Digest) -> ServedManifest | None:
         held = self._held.get((repository, digest))
@@ -223,7 +286,7 @@ class Manifests:
         self, repository: RepositoryName, tag: Tag, digest: Digest, *, is_known: bool
     ) -> None:
         now = self._clock()
-        self._tags[repository, tag] = TagState(digest, now)
+        self._tags[repository, tag] = self._new_state(tag, digest, now)
         try:
             if is_known:
                 await self._store.confirm_tag(repository, tag, now)

@@ -88,12 +88,13 @@ class Router:
     _by_host: dict[str, _Rule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Index the upstreams; the first that claims a name has it."""
-        for rules in self.upstreams:
-            rule = _Rule(rules, any_of(rules.allow), any_of(rules.deny))
-            for name in (rules.name, *sorted(rules.names)):
+        """Index the upstreams: their own names first, then whoever claims another one first."""
+        every = [_Rule(one, any_of(one.allow), any_of(one.deny)) for one in self.upstreams]
+        self._by_name = {rule.rules.name: rule for rule in every}
+        for rule in every:
+            for name in sorted(rule.rules.names):
                 self._by_name.setdefault(name, rule)
-            for host in rules.hosts:
+            for host in rule.rules.hosts:
                 self._by_host.setdefault(host, rule)
 
     def knows(self, name: str) -> bool:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from roadstead.config.schema import Settings
 from roadstead.config.schema_proxy import NamedUpstreamSettings, UpstreamSettings
+from roadstead.errors import ConfigError, ConfigProblem
 from roadstead.mirror.routing import RouteRules
 from roadstead.upstream.naming import WELL_KNOWN, is_docker_hub, names_of
 
@@ -39,9 +40,23 @@ def plan_upstreams(settings: Settings) -> list[PlannedUpstream]:
 
     Named ones come first, because what the configuration says about a name outweighs what the
     default upstream and the well-known ones would claim.
+
+    Raises:
+        ConfigError: an upstream has the default one's name.
     """
-    named = [_named(name, given) for name, given in settings.upstreams.items()]
     default = _default(settings)
+    if default.name in settings.upstreams:
+        raise ConfigError(
+            [
+                ConfigProblem(
+                    path=f"upstreams.{default.name}",
+                    value="a section",
+                    reason="is the default upstream, which the proxy section describes",
+                    fix="move its keys to proxy, or name another default in proxy.remoteurl",
+                )
+            ]
+        )
+    named = [_named(name, given) for name, given in settings.upstreams.items()]
     taken = {name for planned in (*named, default) for name in planned.rules.names}
     return [*named, default, *(_well_known(settings, taken))]
 

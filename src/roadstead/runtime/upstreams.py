@@ -1,5 +1,6 @@
 """Builds the mirrors: for every planned upstream its client, its rules and its caches."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
-from roadstead.mirror.routing import Router
+from roadstead.mirror.routing import Router, any_of
 from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Observer
@@ -125,8 +126,18 @@ def _mirror(
     flights: Flights,
     observe: Observer,
 ) -> Mirror:
-    rules = FreshnessRules(tag_ttl=given.tagttl.total_seconds())
-    manifests = Manifests(store=store, upstream=upstream, rules=rules, observe=observe)
+    rules = FreshnessRules(
+        tag_ttl=given.tagttl.total_seconds(),
+        immutable=any_of(given.immutabletags),
+        stale_limit=given.staleforhours * 3600.0 or None,
+    )
+    manifests = Manifests(
+        store=store,
+        upstream=upstream,
+        rules=rules,
+        observe=observe,
+        budget=lambda: _budget_left(upstream),
+    )
     return Mirror(
         manifests=manifests,
         blobs=Blobs(
@@ -143,4 +154,15 @@ def _mirror(
             ttl_seconds=rules.tag_ttl,
             observe=observe,
         ),
+    )
+
+
+def _budget_left(upstream: Upstream) -> float:
+    """Return the fraction of the pulls that the best account of an upstream has left."""
+    if not isinstance(upstream, FailoverUpstream):
+        return 1.0
+    now = time.time()
+    return max(
+        (1.0 if one.budget is None else one.budget.fraction(now) for one in upstream.status()),
+        default=1.0,
     )

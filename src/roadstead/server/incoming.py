@@ -75,7 +75,7 @@ class Incoming:
             outcome=self.outcome,
             error_code=error.code.name.lower().replace("_", " ") if error is not None else "",
             error_message=error.message if error is not None else self.failure,
-            error_detail=self.failure if error is not None else "",
+            error_detail=self.failure if error and self.failure not in error.message else "",
         )
 
 
