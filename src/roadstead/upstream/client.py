@@ -1,7 +1,7 @@
 """One upstream registry, put together: the Upstream that the mirror talks to."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any, Self
@@ -114,6 +114,10 @@ class RegistryUpstream:
     def host(self) -> str:
         """See Upstream."""
         return self._origin.authority
+
+    def watch_manifest_headers(self, listener: Callable[[Mapping[str, str]], None]) -> None:
+        """Let ``listener`` see the headers of each manifest answer: quotas are told there."""
+        self._manifests.listener = listener
 
     async def head_manifest(
         self, repository: RepositoryName, reference: Reference

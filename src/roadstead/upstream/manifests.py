@@ -1,5 +1,6 @@
 """Manifests from upstream: their HEAD, which is free of quota, and their bytes, verified."""
 
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from roadstead.errors import (
@@ -35,6 +36,7 @@ class ManifestCalls:
         """``max_bytes`` bounds a manifest's size."""
         self._caller = caller
         self._max_bytes = max_bytes
+        self.listener: Callable[[Mapping[str, str]], None] | None = None
 
     async def head(self, repository: RepositoryName, reference: Reference) -> ManifestHead | None:
         """See Upstream.head_manifest.
@@ -75,9 +77,12 @@ class ManifestCalls:
 
     async def _ask(self, method: str, repository: RepositoryName, reference: Reference) -> Answer:
         url = self._caller.address(repository, f"manifests/{reference}")
-        return await self._caller.fetch(
+        answer = await self._caller.fetch(
             method, repository, url, limit_bytes=self._max_bytes, headers=_ACCEPT
         )
+        if self.listener is not None and answer.status == HTTPStatus.OK:
+            self.listener(answer.headers)
+        return answer
 
 
 def _verified(answer: Answer, reference: Reference) -> Digest:
