@@ -1,0 +1,1 @@
+"""Whole servers beside each other: Roadstead and registry 2.8.2."""
