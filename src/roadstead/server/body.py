@@ -79,17 +79,23 @@ class BodySender:
         await self._guard(parts())
 
     async def _guard(self, sending: Awaitable[None]) -> None:
-        """Break the connection off if the body cannot be completed: never a clean, short end."""
+        """Break the connection off if the body cannot be completed: never a clean, short end.
+
+        Nothing may be raised for the sake of an answer: the headers of one are out already.
+        """
         try:
             await sending
-        except RoadsteadError as error:
-            self._incoming.failure = str(error)
-            if self._request.transport is not None:
-                self._request.transport.abort()
         except (ConnectionError, RuntimeError) as error:
             # The client has left; asyncio says so with a RuntimeError when its transport is
             # closing already.
-            self._incoming.failure = f"the client left: {error}"
+            self._break_off(f"the client left: {error}")
+        except (RoadsteadError, OSError) as error:
+            self._break_off(str(error))
+
+    def _break_off(self, failure: str) -> None:
+        self._incoming.failure = failure
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
     async def _span(self, response: web.StreamResponse, wanted: ByteRange) -> None:
         if not self._reader.is_near(wanted.first) and await self._from_upstream(response, wanted):
