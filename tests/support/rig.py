@@ -132,7 +132,7 @@ async def make_rig(
         names = frozenset({"docker.io", "registry.example"})
         router = Router([RouteRules("docker.io", names)], default="docker.io")
         mirrors = Mirrors(
-            router=router, mirrors={"docker.io": mirror}, flights=flights, catalog=store
+            router=router, mirrors={"docker.io": mirror}, flights=flights, store=store
         )
         stack.push_async_callback(mirrors.aclose)
         yield Rig(upstream, store, root, flights, mirror, mirrors, clock, events)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from roadstead import __version__
-from roadstead.cli import config, serve
+from roadstead.cli import config, demo, explain, serve, simulator, status
 
 app = typer.Typer(
     name="roadstead",
@@ -16,6 +16,10 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.command("serve")(serve.serve)
+app.command("status")(status.status)
+app.command("explain")(explain.explain)
+app.command("demo")(demo.demo)
+app.command("upstream-simulator")(simulator.simulate)
 
 
 def _print_version(*, wanted: bool) -> None:

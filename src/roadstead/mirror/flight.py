@@ -11,6 +11,7 @@ event loop.
 import asyncio
 import logging
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from roadstead.errors import StorageError, StorageUnavailableError
@@ -27,6 +28,17 @@ _log = logging.getLogger("roadstead.flight")
 # A range this far ahead of what has arrived is still worth waiting for: at 100 MB/s it is less
 # than a tenth of a second, about what asking upstream for it separately would take.
 NEAR_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FlightReport:
+    """How a flight stands, for operators; sizes in bytes."""
+
+    digest: str
+    repositories: list[str]
+    available_bytes: int
+    size_bytes: int | None
+    readers: int
 
 
 class Flight:
@@ -82,6 +94,16 @@ class Flight:
             if progress.available > offset or progress.complete:
                 return progress.available
             await self._next_news()
+
+    def report(self) -> FlightReport:
+        """Say how it stands."""
+        return FlightReport(
+            digest=str(self.digest),
+            repositories=sorted(self.repositories),
+            available_bytes=self._progress.available,
+            size_bytes=self._progress.size_bytes,
+            readers=self._readers,
+        )
 
     def leave(self) -> None:
         """Be one reader less."""
@@ -200,6 +222,10 @@ class Flights:
         task = loop.create_task(self._run(flight, pump, lane))
         self._running[digest] = (flight, pump, task)
         return flight
+
+    def reports(self) -> list[FlightReport]:
+        """Say how each running flight stands."""
+        return [flight.report() for flight, _, _ in self._running.values()]
 
     async def landed(self) -> None:
         """Wait until the flights that are under way now have ended."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cachetools import LRUCache, TTLCache
@@ -52,6 +52,16 @@ _REFUSALS = (ManifestUnknownError, UpstreamUnauthorizedError, UpstreamDeniedErro
 _OUTAGES = (UpstreamUnreachableError, UpstreamTimeoutError, UpstreamUnavailableError)
 
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExaminedTag:
+    """A held tag, and what would become of a request for it."""
+
+    state: TagState
+    decision: Decision
+    age_seconds: float
+    fresh_for_seconds: float
 
 
 class Manifests:
@@ -119,6 +129,23 @@ class Manifests:
         if decision is Decision.SERVE_STALE:
             return await self._stale(repository, held, state)
         return await self._revalidate(repository, tag, state, held)
+
+    async def examine(self, repository: RepositoryName, tag: Tag) -> ExaminedTag | None:
+        """Say what is known of a held tag and what a request would lead to; asks nobody."""
+        state = await self._tag_state(repository, tag)
+        if state is None:
+            return None
+        now, budget = self._clock(), self._budget()
+        return ExaminedTag(
+            state=state,
+            decision=decide(state, now, self._rules, budget=budget),
+            age_seconds=state.age(now),
+            fresh_for_seconds=fresh_for(state, now, self._rules, budget=budget),
+        )
+
+    async def held(self, repository: RepositoryName, digest: Digest) -> ServedManifest | None:
+        """Return a manifest if it is held; asks nobody."""
+        return await self._read(repository, digest)
 
     async def aclose(self) -> None:
         """Cancel running fetches."""

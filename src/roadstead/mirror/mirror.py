@@ -57,6 +57,11 @@ class Mirror:
         """List referrers; see Listings."""
         return await self._listings.referrers(repository, subject)
 
+    @property
+    def manifests(self) -> Manifests:
+        """The manifests alone, for explanations."""
+        return self._manifests
+
     async def stop_asking(self) -> None:
         """Cancel running questions; for the end of the process."""
         await self._manifests.aclose()

@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 
-from roadstead.mirror.flight import Flights
+from roadstead.errors import (
+    NamespaceUnknownError,
+    RepositoryDeniedError,
+    RepositoryUnknownError,
+)
+from roadstead.mirror.explain import Explanation, denied, explain, split_reference
+from roadstead.mirror.flight import FlightReport, Flights
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.routing import Destination, Hints, Router
 from roadstead.oci.reference import RepositoryName
-from roadstead.storage.base import Catalog
+from roadstead.storage.base import Store
 
 
 class Mirrors:
@@ -18,13 +24,13 @@ class Mirrors:
         router: Router,
         mirrors: Mapping[str, Mirror],
         flights: Flights,
-        catalog: Catalog,
+        store: Store,
     ) -> None:
         """``mirrors`` has one entry for each upstream of ``router``, by configured name."""
         self._router = router
         self._mirrors = mirrors
         self._flights = flights
-        self._catalog = catalog
+        self._store = store
 
     def knows(self, name: str) -> bool:
         """Say whether an upstream goes by this name."""
@@ -35,9 +41,37 @@ class Mirrors:
         destination = self._router.route(repository, hints)
         return self._mirrors[destination.upstream], destination
 
+    async def explain(self, text: str) -> Explanation:
+        """Say what would become of a pull of ``text``, such as ``ghcr.io/org/app:1.0``.
+
+        Asks no upstream.
+
+        Raises:
+            InvalidReferenceError: the text is no reference.
+            StorageError: the store failed.
+        """
+        registry, repository, reference = split_reference(text)
+        try:
+            mirror, destination = self.find(repository, Hints(namespace=registry))
+        except (NamespaceUnknownError, RepositoryDeniedError, RepositoryUnknownError) as error:
+            return denied(text, error)
+        return await explain(
+            text,
+            manifests=mirror.manifests,
+            store=self._store,
+            repository=destination.repository,
+            reference=reference,
+            upstream=destination.upstream,
+            by=destination.by,
+        )
+
+    def running(self) -> list[FlightReport]:
+        """Describe the fetches that are under way."""
+        return self._flights.reports()
+
     async def list_repositories(self, *, limit: int, after: str | None) -> list[RepositoryName]:
         """List the repositories that are held, of all upstreams, by stored name."""
-        return await self._catalog.list_repositories(after=after, limit=limit)
+        return await self._store.list_repositories(after=after, limit=limit)
 
     async def aclose(self) -> None:
         """Stop all work; partial downloads stay on disk, to be resumed."""

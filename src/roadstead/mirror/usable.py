@@ -38,3 +38,18 @@ def _parse(content: bytes) -> Manifest | None:
         return parse_manifest(content)
     except ManifestInvalidError:
         return None
+
+
+async def count_blobs(store: Store, repository: RepositoryName, content: bytes) -> tuple[int, int]:
+    """Count the blobs that a manifest, or the held images of an index, point at: held, known."""
+    manifest = _parse(content)
+    held = known = 0
+    for blob in manifest.blobs if manifest is not None else ():
+        known += 1
+        held += await store.stat_blob(repository, blob.digest) is not None
+    for child in manifest.children if manifest is not None else ():
+        inner = await store.read_manifest(repository, child.digest)
+        if inner is not None:
+            of_child = await count_blobs(store, repository, inner)
+            held, known = held + of_child[0], known + of_child[1]
+    return held, known

@@ -2,20 +2,24 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from ssl import SSLContext
+from typing import Any
 
 from roadstead.config.address import SocketAddress
 from roadstead.config.ciphers import openssl_cipher_list
 from roadstead.config.schema_http import HTTPSettings, TLSSettings
+from roadstead.mirror.mirrors import Mirrors
+from roadstead.runtime.status import StatusBoard
 from roadstead.server.app import RegistryApp
 from roadstead.server.debug import DebugApp
 from roadstead.server.listener import Listener, RequestHandler
 from roadstead.server.tls import TlsFiles, make_context, minimum_version
 from roadstead.telemetry.debugvars import vars_snapshot
 from roadstead.telemetry.health import HealthMonitor
-from roadstead.telemetry.metrics import Metrics
 
 _log = logging.getLogger("roadstead.runtime")
 
@@ -45,18 +49,25 @@ class Listeners:
         return port
 
     async def open_debug(
-        self, http: HTTPSettings, metrics: Metrics, health: HealthMonitor
+        self, http: HTTPSettings, mirrors: Mirrors, board: StatusBoard, health: HealthMonitor
     ) -> int | None:
         """Serve the debug pages, if they are wanted; return the port."""
         address = http.debug.address
         if address is None:
             return None
         prometheus = http.debug.prometheus
+        metrics = board.metrics
+
+        async def explain(reference: str) -> Mapping[str, Any]:
+            return asdict(await mirrors.explain(reference))
+
         app = DebugApp(
             health=health.status,
             variables=lambda: vars_snapshot(metrics, sys.argv),
             metrics=metrics.render,
             metrics_path=prometheus.path if prometheus.enabled else None,
+            status=lambda: board.document(mirrors),
+            explain=explain,
         )
         port = await self._listener(app).listen_tcp(address.host, address.port)
         _log.info("debug server listening %s:%d", address.host or "[::]", port)

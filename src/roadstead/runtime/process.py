@@ -18,6 +18,7 @@ from roadstead.errors import StorageError
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.listeners import Listeners
 from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
+from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.upstreams import open_mirrors
 from roadstead.server.app import RegistryApp
 from roadstead.server.registry import RegistryHandlers
@@ -78,12 +79,13 @@ async def running(loaded: Loaded) -> AsyncIterator[Running]:
         observe = on_loop(metrics)
         store = FilesystemStore(Path(settings.storage.filesystem.rootdirectory), observer=observe)
         await _tidy(store)
-        mirrors = await stack.enter_async_context(open_mirrors(settings, store, observe))
+        board = StatusBoard(metrics)
+        mirrors = await stack.enter_async_context(open_mirrors(settings, store, observe, board))
         health = HealthMonitor(make_checks(settings.health, store))
         health.start()
         stack.push_async_callback(health.aclose)
         listeners = Listeners(settings.http, stack)
-        debug_port = await listeners.open_debug(settings.http, metrics, health)
+        debug_port = await listeners.open_debug(settings.http, mirrors, board, health)
         apps = _Apps(settings, mirrors, health, observe, report)
         upstream_ports = {}
         for name, upstream in settings.upstreams.items():

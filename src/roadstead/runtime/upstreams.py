@@ -17,6 +17,7 @@ from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.routing import Router, any_of
 from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
+from roadstead.runtime.status import StatusBoard
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Observer
 from roadstead.upstream.base import Upstream
@@ -37,9 +38,11 @@ from roadstead.upstream.tlscontext import make_client_tls
 
 @asynccontextmanager
 async def open_mirrors(
-    settings: Settings, store: FilesystemStore, observe: Observer
+    settings: Settings, store: FilesystemStore, observe: Observer, board: StatusBoard
 ) -> AsyncIterator[Mirrors]:
     """Build a mirror for every upstream, and close them all at the end.
+
+    Upstreams that can be asked are put on ``board``.
 
     Raises:
         OSError: a certificate cannot be used.
@@ -50,9 +53,11 @@ async def open_mirrors(
         mirrors = {}
         for one in planned:
             upstream = await _open(one, stack, observe, is_offline=settings.mirror.offline)
+            if isinstance(upstream, FailoverUpstream):
+                board.upstreams[one.name] = upstream
             mirrors[one.name] = _mirror(one.settings, store, upstream, flights, observe)
         router = Router([one.rules for one in planned], default=default_name(settings))
-        composed = Mirrors(router=router, mirrors=mirrors, flights=flights, catalog=store)
+        composed = Mirrors(router=router, mirrors=mirrors, flights=flights, store=store)
         stack.push_async_callback(composed.aclose)
         yield composed
 

@@ -1,11 +1,12 @@
-"""The debug listener: health, variables and metrics (facts/registry.md 5.1), without auth."""
+"""The debug listener: health, variables, metrics (facts/registry.md 5.1), status."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
-from roadstead.server.errors import json_body
+from roadstead.errors import RoadsteadError
+from roadstead.server.errors import json_body, render_error
 
 
 class DebugApp:
@@ -18,16 +19,21 @@ class DebugApp:
         variables: Callable[[], Mapping[str, Any]],
         metrics: Callable[[], tuple[bytes, str]],
         metrics_path: str | None,
+        status: Callable[[], Mapping[str, Any]],
+        explain: Callable[[str], Awaitable[Mapping[str, Any]]],
     ) -> None:
         """Take what to show.
 
         ``health`` maps each failing check to its error; ``metrics`` gives a body and its
-        content type; ``metrics_path`` is None when Prometheus is not enabled.
+        content type; ``metrics_path`` is None when Prometheus is not enabled; ``status`` and
+        ``explain`` are documents for the commands of these names.
         """
         self._health = health
         self._variables = variables
         self._metrics = metrics
         self._metrics_path = metrics_path
+        self._status = status
+        self._explain = explain
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -36,15 +42,27 @@ class DebugApp:
         if request.path == self._metrics_path:
             body, content_type = self._metrics()
             return web.Response(body=body, headers={"Content-Type": content_type})
-        if request.path == "/debug/health":
-            failing = dict(self._health())
-            return web.Response(
-                status=503 if failing else 200,
-                body=json_body(failing),
-                content_type="application/json",
-            )
-        if request.path == "/debug/vars":
-            return web.Response(
-                body=json_body(dict(self._variables())), content_type="application/json"
-            )
-        return web.Response(status=404, text="404 page not found\n")
+        match request.path:
+            case "/debug/health":
+                failing = dict(self._health())
+                return _json(failing, status=503 if failing else 200)
+            case "/debug/vars":
+                return _json(self._variables())
+            case "/debug/status":
+                return _json(self._status())
+            case "/debug/explain":
+                return await self._explanation(request.query.get("reference", ""))
+            case _:
+                return web.Response(status=404, text="404 page not found\n")
+
+    async def _explanation(self, reference: str) -> web.Response:
+        try:
+            return _json(await self._explain(reference))
+        except RoadsteadError as error:
+            return render_error(error)
+
+
+def _json(document: Mapping[str, Any], *, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, body=json_body(dict(document)), content_type="application/json"
+    )
