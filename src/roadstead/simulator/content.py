@@ -6,6 +6,7 @@ A blob is anything with a size and a ``read``; a generated one of 4 GiB needs no
 import hashlib
 import json
 import random
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,6 +67,37 @@ class GeneratedContent:
             offset += len(piece)
             left -= len(piece)
         return b"".join(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedContent:
+    """Several contents, one behind the other."""
+
+    parts: tuple[Content, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are."""
+        return sum(part.size_bytes for part in self.parts)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``offset``."""
+        pieces = []
+        for part in self.parts:
+            piece = part.read(offset, count) if offset < part.size_bytes else b""
+            pieces.append(piece)
+            count -= len(piece)
+            offset = max(0, offset - part.size_bytes)
+        return b"".join(pieces)
+
+
+def tarred(name: str, content: Content) -> Content:
+    """Wrap a content as the one file of a tar archive: a layer that clients can unpack."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = content.size_bytes, 0o644
+    padding = -content.size_bytes % tarfile.BLOCKSIZE
+    end = BytesContent(bytes(padding + 2 * tarfile.BLOCKSIZE))
+    return JoinedContent((BytesContent(entry.tobuf()), content, end))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,12 +48,16 @@ class SignsUrls(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criteria:
-    """Which requests a fault is for; what is None does not matter."""
+    """Which requests a fault is for; what is None does not matter.
+
+    ``min_body_bytes`` is about the answer, which ``match`` does not see.
+    """
 
     kind: RequestKind | None = None
     method: str | None = None
     repository: str | None = None
     reference: str | None = None
+    min_body_bytes: int = 0
 
     def match(self, request: HttpRequest, kind: RequestKind, names: tuple[str, str]) -> bool:
         """Compare with a request for ``names``: its repository and reference."""

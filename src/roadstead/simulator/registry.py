@@ -171,7 +171,7 @@ class ScriptedRegistry(Shelf):
         """Speak again, from where ``pause`` fell silent."""
         self._gate.set()
 
-    def inject(
+    def inject(  # noqa: PLR0913 - one parameter per criterion
         self,
         fault: Fault,
         *,
@@ -181,15 +181,23 @@ class ScriptedRegistry(Shelf):
         reference: str | Digest | None = None,
         skip: int = 0,
         times: int | None = None,
+        min_body_bytes: int = 0,
         label: str = "",
     ) -> Injection:
         """Let ``fault`` act on matching requests that authentication admits.
 
-        It skips the first ``skip`` of them, then acts on ``times`` (None: on all). The result
-        counts its uses and can be given to ``withdraw``.
+        It skips the first ``skip`` of them, then acts on ``times`` (None: on all). Answers with
+        a body shorter than ``min_body_bytes`` do not match. The result counts its uses and can
+        be given to ``withdraw``.
         """
         wanted = None if reference is None else str(reference)
-        criteria = Criteria(kind=kind, method=method, repository=repository, reference=wanted)
+        criteria = Criteria(
+            kind=kind,
+            method=method,
+            repository=repository,
+            reference=wanted,
+            min_body_bytes=min_body_bytes,
+        )
         injection = Injection(fault, criteria, skip, times, label)
         self._injections.append(injection)
         return injection
@@ -315,7 +323,9 @@ class ScriptedRegistry(Shelf):
         names = (target.repository, target.reference)
         labels = []
         for injection in self._injections:
-            if injection.criteria.match(request, target.kind, names) and injection.due():
+            criteria = injection.criteria
+            matches = criteria.match(request, target.kind, names)
+            if matches and reply.length >= criteria.min_body_bytes and injection.due():
                 injection.fault(request, reply)
                 labels.append(injection.label)
         return tuple(filter(None, labels))

@@ -147,10 +147,22 @@ class Stage:
         self._bodies_kind = RequestKind.STORAGE
 
     def inject_into_bodies(
-        self, fault: Fault, *, times: int | None = None, label: str = ""
+        self,
+        fault: Fault,
+        *,
+        times: int | None = None,
+        min_body_bytes: int = 0,
+        label: str = "",
     ) -> None:
         """Let a fault act where the bytes of blobs are sent."""
-        self.bodies.inject(fault, kind=self._bodies_kind, method="GET", times=times, label=label)
+        self.bodies.inject(
+            fault,
+            kind=self._bodies_kind,
+            method="GET",
+            times=times,
+            min_body_bytes=min_body_bytes,
+            label=label,
+        )
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ from roadstead.errors import RepositoryUnknownError, UpstreamProtocolError
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import Reference, RepositoryName
 from roadstead.upstream.address import Origin
+from roadstead.upstream.answers import REDIRECTS
 from roadstead.upstream.auth import AuthSession
 from roadstead.upstream.base import FetchedManifest, ManifestHead, TagPage
 from roadstead.upstream.blobs import BlobCalls
@@ -178,9 +179,11 @@ class RegistryUpstream:
         left = _MAX_LISTING_BYTES
         url = self._caller.address(repository, f"referrers/{subject}")
         for _ in range(_MAX_REFERRERS_PAGES):
-            answer = await self._caller.fetch("GET", repository, url, limit_bytes=left)
-            # ghcr.io redirects to a web page, which may then answer anything.
-            if answer.status in _NO_REFERRERS_API or answer.redirected:
+            # ghcr.io redirects to a web page, which may then answer anything, 429 for one.
+            answer = await self._caller.fetch(
+                "GET", repository, url, limit_bytes=left, follow=False
+            )
+            if answer.status in _NO_REFERRERS_API | REDIRECTS:
                 return None
             if answer.status != HTTPStatus.OK:
                 raise self._caller.failure(answer)
