@@ -1,9 +1,14 @@
-"""Figures: what tests measured, printed behind their results."""
+"""For every test: no way out of this machine, and figures printed behind the results."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import settings
+
+from tests.support import network
+
+network.install()
 
 # A time limit on one example says more about the load of the machine than about the code.
 settings.register_profile("roadstead", deadline=None)
@@ -42,3 +47,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def figures(pytestconfig: pytest.Config) -> Figures:
     """Return the place for figures."""
     return pytestconfig.stash[_FIGURES]
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only() -> Iterator[None]:
+    """Fail a test that tried to leave the loopback interface, also if nobody noticed."""
+    yield
+    refused = network.take_refused()
+    assert not refused, f"a test must not leave the loopback interface: {refused}"
