@@ -16,8 +16,6 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.command("serve")(serve.serve)
-app.command("demo")(demo.demo)
-app.command("upstream-simulator")(simulator.simulate)
 app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
