@@ -1,5 +1,7 @@
 """Paths of the registry API as values."""
 
+import tracemalloc
+
 import pytest
 
 from roadstead.errors import InvalidReferenceError
@@ -68,3 +70,16 @@ def test_broken_names_are_named(path: str, part: str) -> None:
         parse_endpoint(path)
 
     assert caught.value.part == part
+
+
+def test_long_paths_are_not_remembered() -> None:
+    """Made-up paths of the greatest length leave no memory behind."""
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            assert parse_endpoint(f"/v2/{number}/other/{'x' * 60_000}") is None
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert left < 10 * 60_000

@@ -4,6 +4,7 @@ import ast
 import json
 import logging
 import re
+import tracemalloc
 from dataclasses import replace
 from typing import get_args
 
@@ -181,3 +182,19 @@ def test_credentials_of_clients_are_masked(line_format: Format) -> None:
     assert _SECRET not in "".join(lines)
     assert "***" in lines[0]
     assert "***" in lines[1]
+
+
+def test_long_texts_are_not_remembered() -> None:
+    """Made-up header values of the greatest length leave no memory behind."""
+    written: list[int] = []
+    log = AccessLog(lambda line: written.append(len(line)))
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            log(replace(_EXCHANGE, user_agent=f"{number} {'x' * 60_000}"))
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert min(written) > 60_000
+    assert left < 10 * 60_000

@@ -79,13 +79,23 @@ Endpoint: TypeAlias = (
 )
 
 
-@lru_cache(maxsize=65536)
+# No endpoint is longer: a name of 255, a sha512 digest of 135, and the words around them.
+_LONGEST_REMEMBERED = 512
+
+
 def parse_endpoint(path: str) -> Endpoint | None:
     """Read a path that begins with ``/v2/``; None if it is no endpoint of the API.
 
     Raises:
         InvalidReferenceError: it is one, but its name, tag or digest breaks the grammar.
     """
+    # Else a client could fill the memory with paths as long as a request line may be.
+    if len(path) > _LONGEST_REMEMBERED:
+        return _parse(path)
+    return _remembered(path)
+
+
+def _parse(path: str) -> Endpoint | None:
     rest = path.removeprefix("/v2/")
     if not rest:
         return Base()
@@ -109,3 +119,6 @@ def parse_endpoint(path: str) -> Endpoint | None:
             return ReferrersEndpoint(parse_repository(name), Digest.parse(last))
         case _:
             return None
+
+
+_remembered = lru_cache(maxsize=16384)(_parse)

@@ -13,9 +13,8 @@ from roadstead.telemetry.events import Exchange
 from roadstead.telemetry.lineformat import LogClock, Render, SecondCache, duration_text, escape
 from roadstead.telemetry.redaction import redact, redact_value
 
-# Clients send the same agents, hosts and paths again and again.
-_shown = lru_cache(maxsize=1024)(redact)
-
+# Longer texts are rare, and a client that makes them up shall not fill the memory with them.
+_LONGEST_REMEMBERED = 512
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _FIRST_SUCCESS = 200
 _FIRST_ERROR = 400
@@ -88,6 +87,14 @@ class ResponseLog:
             if text:
                 event[name] = text
         self._write(self._render(event))
+
+
+# Clients send the same agents, hosts and paths again and again.
+_remembered = lru_cache(maxsize=1024)(redact)
+
+
+def _shown(text: str) -> str:
+    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else redact(text)
 
 
 def _text_fields(exchange: Exchange) -> tuple[tuple[str, str], ...]:
