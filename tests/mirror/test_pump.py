@@ -24,7 +24,7 @@ from roadstead.telemetry.events import Event
 REPOSITORY = RepositoryName("library/app")
 CONTENT = bytes(range(256)) * 40
 DIGEST = Digest.of(CONTENT)
-AT_ONCE = RetryPolicy(attempts=3, first_delay_seconds=0.0)
+AT_ONCE = RetryPolicy(attempts=3, first_attempts=1, first_delay_seconds=0.0)
 
 
 class Script:
@@ -242,6 +242,21 @@ def test_failures_without_progress_end_the_fetch(tmp_path: Path) -> None:
     assert len(run.offsets) == 1 + AT_ONCE.attempts
     assert isinstance(run.last.error, UpstreamUnreachableError)
     assert run.partial_size() == 0
+
+
+def test_before_the_first_byte_patience_is_short(tmp_path: Path) -> None:
+    """An upstream that cannot be reached at all is asked twice, not for seconds."""
+    error = UpstreamUnreachableError("refused", upstream="test")
+
+    def open_transfer(_offset: int) -> Script:
+        raise error
+
+    run = Run(tmp_path, open_transfer)
+
+    assert not run.run()
+
+    assert len(run.offsets) == 2
+    assert run.last.error is error
 
 
 def test_tries_that_bring_something_are_not_counted(tmp_path: Path) -> None:

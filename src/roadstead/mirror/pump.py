@@ -47,10 +47,13 @@ class Progress:
 class RetryPolicy:
     """How a transfer is resumed: after ``attempts`` failures in a row without a byte, give up.
 
-    Delays grow from ``first_delay_seconds`` by doubling up to ``longest_delay_seconds``.
+    Before upstream has agreed to send anything, ``first_attempts`` is the limit: nobody has got
+    a byte yet, and a quick error lets the client ask somebody else. Delays grow from
+    ``first_delay_seconds`` by doubling up to ``longest_delay_seconds``.
     """
 
     attempts: int = 4
+    first_attempts: int = 1
     first_delay_seconds: float = 0.2
     longest_delay_seconds: float = 5.0
 
@@ -132,7 +135,9 @@ class Pump:
                 self._transfer_once(partial)
             except UpstreamError as error:
                 failures = 0 if partial.offset > before else failures + 1
-                if not error.retryable or failures > self._retry.attempts:
+                begun = self._progress.file is not None
+                limit = self._retry.attempts if begun else self._retry.first_attempts
+                if not error.retryable or failures > limit:
                     raise
                 if self._stopping.wait(self._retry.delay_seconds(failures)):
                     raise

@@ -1,8 +1,10 @@
 """Builds the mirrors: for every planned upstream its client, its rules and its caches."""
 
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,8 +34,22 @@ from roadstead.upstream.endpoints import Member
 from roadstead.upstream.failover import FailoverUpstream
 from roadstead.upstream.naming import WELL_KNOWN_REALMS
 from roadstead.upstream.offline import OfflineUpstream
+from roadstead.upstream.retry import Retries
 from roadstead.upstream.timeouts import Timeouts
 from roadstead.upstream.tlscontext import make_client_tls
+
+
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """How long an endpoint is waited for, and how often a small call to it is tried."""
+
+    attempts: int
+    first_byte_seconds: float
+
+
+# Where another endpoint follows it is quicker to ask that one than to insist.
+_HASTY = _Patience(attempts=1, first_byte_seconds=5.0)
+_PATIENT = _Patience(attempts=2, first_byte_seconds=math.inf)
 
 
 @asynccontextmanager
@@ -67,9 +83,10 @@ async def _open(
 ) -> Upstream:
     if is_offline:
         return OfflineUpstream(urlsplit(planned.url).netloc)
+    *nearer, origin = planned.endpoints
     members = [
-        Member(endpoint=url, account=account, upstream=_client(planned, url, source))
-        for url in planned.endpoints
+        Member(endpoint=url, account=account, upstream=_client(planned, url, source, patience))
+        for url, patience in (*((url, _HASTY) for url in nearer), (origin, _PATIENT))
         for account, source in _accounts(planned.settings, url)
     ]
     upstream = FailoverUpstream(
@@ -78,7 +95,9 @@ async def _open(
     return await stack.enter_async_context(upstream)
 
 
-def _client(planned: PlannedUpstream, url: str, source: CredentialSource) -> RegistryUpstream:
+def _client(
+    planned: PlannedUpstream, url: str, source: CredentialSource, patience: _Patience
+) -> RegistryUpstream:
     given = planned.settings
     realms = frozenset(given.trustedrealms) | WELL_KNOWN_REALMS.get(planned.name, frozenset())
     tls = None
@@ -94,9 +113,10 @@ def _client(planned: PlannedUpstream, url: str, source: CredentialSource) -> Reg
         credentials=source,
         timeouts=Timeouts(
             connect=given.connecttimeout.total_seconds(),
-            first_byte=given.firstbytetimeout.total_seconds(),
+            first_byte=min(given.firstbytetimeout.total_seconds(), patience.first_byte_seconds),
             stall=given.stalltimeout.total_seconds(),
         ),
+        retries=Retries(attempts=patience.attempts),
         trusted_realms=realms,
         max_manifest_bytes=given.maxmanifestsize,
         tls=tls,
@@ -163,11 +183,15 @@ def _mirror(
 
 
 def _budget_left(upstream: Upstream) -> float:
-    """Return the fraction of the pulls that the best account of an upstream has left."""
+    """Return the fraction of the pulls that the best account at the origin has left.
+
+    The last endpoint is the origin; what a mirror in front of it allows does not spare it. An
+    account whose quota is not told counts only if that holds for all of them.
+    """
     if not isinstance(upstream, FailoverUpstream):
         return 1.0
+    members = upstream.status()
+    origin = members[-1].endpoint
+    budgets = [one.budget for one in members if one.endpoint == origin]
     now = time.time()
-    return max(
-        (1.0 if one.budget is None else one.budget.fraction(now) for one in upstream.status()),
-        default=1.0,
-    )
+    return max((one.fraction(now) for one in budgets if one is not None), default=1.0)

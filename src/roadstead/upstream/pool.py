@@ -79,7 +79,10 @@ class BlockingPool:
         named = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.SSLError)
         # Asked first: a refused connection is, to urllib3, a kind of time-out.
         if isinstance(error, named):
-            return UpstreamUnreachableError(str(error), upstream=self._upstream)
+            # Its text begins with a description of the connection object.
+            cause = str(error).rpartition("Failed to establish a new connection: ")[2]
+            message = f"cannot be connected to: {cause}"
+            return UpstreamUnreachableError(message, upstream=self._upstream)
         if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
             message = f"could not be connected to in {self._timeouts.connect:g} s"
             return UpstreamTimeoutError(message, upstream=self._upstream)
