@@ -12,8 +12,11 @@ from roadstead.config.render import effective, render
 from roadstead.config.schema import Settings
 from tests.config.samples import MINIMAL, SAMPLES, complete, document_of, examine_text, settings_of
 
+# A password is written masked, and an account is not complete without one.
+_PRINTABLE = sorted(path for path in SAMPLES if "password" not in path and "accounts" not in path)
 
-@given(st.sets(st.sampled_from(sorted(path for path in SAMPLES if not path.endswith("password")))))
+
+@given(st.sets(st.sampled_from(_PRINTABLE)))
 def test_what_is_rendered_loads_as_the_same_settings(chosen: set[str]) -> None:
     """Every value is written so that it is read as what it was."""
     settings = settings_of(document_of(complete(chosen)), {})

@@ -20,6 +20,7 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.routing import Router, any_of
 from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
 from roadstead.runtime.status import StatusBoard
+from roadstead.secrecy import Secret
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Observer
 from roadstead.upstream.base import Upstream
@@ -30,6 +31,7 @@ from roadstead.upstream.credentials import (
     ExecCredentials,
     StaticCredentials,
 )
+from roadstead.upstream.dockerconfig import DockerConfigCredentials
 from roadstead.upstream.endpoints import Member
 from roadstead.upstream.failover import FailoverUpstream
 from roadstead.upstream.naming import WELL_KNOWN_REALMS
@@ -87,7 +89,7 @@ async def _open(
     members = [
         Member(endpoint=url, account=account, upstream=_client(planned, url, source, patience))
         for url, patience in (*((url, _HASTY) for url in nearer), (origin, _PATIENT))
-        for account, source in _accounts(planned.settings, url)
+        for account, source in _accounts(planned, url)
     ]
     upstream = FailoverUpstream(
         planned.name, members, store_prefix=planned.rules.store_prefix, observe=observe
@@ -124,24 +126,38 @@ def _client(
     )
 
 
-def _accounts(given: UpstreamSettings, url: str) -> Sequence[tuple[str, CredentialSource]]:
-    """List the accounts to use, each with a name that may be shown."""
+def _accounts(planned: PlannedUpstream, url: str) -> Sequence[tuple[str, CredentialSource]]:
+    """List the accounts to use at one endpoint, each with a name that may be shown.
+
+    Accounts that the configuration spells out are for the host of ``remoteurl``. Another
+    endpoint is another host and never gets them; a helper or a credentials file is asked for
+    what belongs to that host.
+    """
+    given = planned.settings
+    host = urlsplit(url).netloc
     if given.exec is not None:
         lifetime = given.exec.lifetime
         helper = ExecCredentials(
             command=given.exec.command,
-            server=urlsplit(url).netloc,
+            server=host,
             lifetime_seconds=None if lifetime is None else lifetime.total_seconds(),
         )
         return [(Path(given.exec.command).name, helper)]
-    accounts = [
-        (account.username, StaticCredentials(Credentials(account.username, account.password)))
-        for account in given.accounts
-    ]
-    if given.username and given.password is not None:
-        credentials = Credentials(given.username, given.password)
-        accounts.insert(0, (given.username, StaticCredentials(credentials)))
+    accounts: list[tuple[str, CredentialSource]] = []
+    if host == urlsplit(planned.url).netloc:
+        if given.username and given.password is not None:
+            accounts.append((given.username, _static(given.username, given.password)))
+        accounts += [
+            (account.username, _static(account.username, account.password))
+            for account in given.accounts
+        ]
+    if not accounts and given.credentialsfile:
+        return [("credentialsfile", DockerConfigCredentials(Path(given.credentialsfile), host))]
     return accounts or [("anonymous", StaticCredentials())]
+
+
+def _static(username: str, password: Secret) -> CredentialSource:
+    return StaticCredentials(Credentials(username, password))
 
 
 def _mirror(
