@@ -7,7 +7,7 @@ QUICK := not clients and not servers and not crash and not scale
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev check fix test quick clients bench clean
+.PHONY: help demo run dev check fix test quick clients bench clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ run: .venv/ready ## Run the mirror of Docker Hub on :5000, with its data in ./da
 	@echo '  { "registry-mirrors": ["http://localhost:5000"] }'
 	@echo 'Then: docker pull alpine. Stop with Ctrl-C.'
 	@REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=$(DATA) $(BIN)/roadstead serve $(CONFIG)
+
+demo: .venv/ready ## Show in ten seconds what a mirror does; no network needed
+	@$(BIN)/roadstead demo
 
 dev: .venv/ready ## Set up .venv with everything that developing needs
 
