@@ -41,12 +41,19 @@ class Pulling:
         )
         if cpu is not None:
             os.sched_setaffinity(self._process.pid, {cpu})
-        stdin = self._process.stdin
-        if stdin is None:
-            message = "the load generator has no standard input"
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        if stdin is None or stdout is None or stderr is None:
+            message = "the load generator lacks its pipes"
             raise LoadFailedError(message)
+        self._output, self._errors = stdout, stderr
+        self._is_begun = False
         stdin.write(json.dumps(dataclasses.asdict(load)))
-        stdin.flush()
+        stdin.close()
+
+    def wait_until_begun(self) -> None:
+        """Wait for the first byte of a body, or for the end."""
+        self._output.readline()
+        self._is_begun = True
 
     def outcome(self) -> Outcome:
         """Wait for its end.
@@ -54,8 +61,11 @@ class Pulling:
         Raises:
             LoadFailedError: a body was wrong, or did not come.
         """
-        output, errors = self._process.communicate()
-        if self._process.returncode:
+        if not self._is_begun:
+            self.wait_until_begun()
+        output = self._output.read()
+        errors = self._errors.read()
+        if self._process.wait():
             raise LoadFailedError(errors.strip().rpartition("\n")[2])
         return Outcome(**json.loads(output))
 
@@ -78,7 +88,7 @@ def small_requests(
     url: str,
     *,
     connections: int,
-    seconds: float,
+    seconds: int,
     headers: Iterable[str] = (f"Accept: {ACCEPT}",),
     cpu: int | None = None,
 ) -> Rate:
@@ -87,7 +97,7 @@ def small_requests(
     Raises:
         LoadFailedError: an answer was not 2xx, or a connection failed.
     """
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "--timeout", "30s"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "30s"]
     for header in headers:
         command += ["-H", header]
     if cpu is not None:

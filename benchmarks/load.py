@@ -1,9 +1,10 @@
 """The load generator: pulls one path over several connections and lets the kernel drop the bodies.
 
 A program of its own, so that what it costs is neither the harness's nor the server's:
-``python -m benchmarks.load`` reads a Load as JSON from standard input and writes an Outcome to
-standard output. Every body must have the announced and expected length; ``hashed`` reads and
-hashes the bodies too, which is for checking and not for timing.
+``python -m benchmarks.load`` reads a Load as JSON from standard input and writes to standard
+output a line when the first body byte has arrived, and an Outcome at the end. Every body must
+have the announced and expected length; ``hashed`` reads and hashes the bodies too, which is for
+checking and not for timing.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _HEAD_BYTES = 64 * 1024
@@ -120,8 +122,8 @@ class _Connection:
         return length
 
 
-def pull(load: Load) -> Outcome:
-    """Run ``load``.
+def pull(load: Load, *, begun: Callable[[], object] = lambda: None) -> Outcome:
+    """Run ``load``; ``begun`` is called when the first body byte has arrived.
 
     Raises:
         BadAnswerError: a server answered wrongly, or fell silent.
@@ -145,6 +147,7 @@ def pull(load: Load) -> Outcome:
             if not ready:
                 message = f"{load.path}: nothing came for {_SILENCE_SECONDS:g} s"
                 raise BadAnswerError(message)
+            is_first = not outcome.body_bytes
             for number, _ in ready:
                 if not pulling[number].receive():
                     continue
@@ -153,9 +156,13 @@ def pull(load: Load) -> Outcome:
                 else:
                     poll.unregister(number)
                     del pulling[number]
+            if is_first and outcome.body_bytes:
+                begun()
         outcome.wall_seconds = time.perf_counter() - started
     return outcome
 
 
 if __name__ == "__main__":
-    json.dump(dataclasses.asdict(pull(Load(**json.load(sys.stdin)))), sys.stdout)
+    wanted = Load(**json.load(sys.stdin))
+    found = pull(wanted, begun=lambda: print("begun", flush=True))
+    json.dump(dataclasses.asdict(found), sys.stdout)

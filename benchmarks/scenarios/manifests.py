@@ -38,7 +38,7 @@ class WarmManifests:
     )
     max_rounds: int = 9
     connections: tuple[int, ...] = (1, 32, 128)
-    seconds: float = 2.0
+    seconds: int = 2
 
     def measure(self, lab: Lab, peer: Peer) -> Measured:
         """See Scenario."""
