@@ -75,11 +75,15 @@ def pull_everything(base_url: str) -> None:
 
 
 def _pull_blob(url: str) -> None:
-    """Ask until it comes from the volume: the registry fills it apart from the answer."""
+    """Ask until it comes from the volume: the registry fills it apart from the answer.
+
+    Under load registry 2.8.2 may answer an error while it fills; Roadstead may not.
+    """
     deadline = time.monotonic() + _FILL_SECONDS
     while "Accept-Ranges" not in (answer := request("GET", url)).headers:
-        assert answer.status == 200
-        assert time.monotonic() < deadline, f"{url} is not kept"
+        told = f"{url}: {answer.status} {answer.body[:200]!r}"
+        assert answer.status == 200 or answer.headers.get("Server") != "roadstead", told
+        assert time.monotonic() < deadline, f"not kept: {told}"
 
 
 def _ask(
