@@ -295,6 +295,65 @@ def test_a_refusal_is_not_retried(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_a_transfer_from_another_place_is_refused(tmp_path: Path) -> None:
+    """Bytes that begin neither where they were asked for nor at 0 fit nowhere."""
+    starts = iter([(0, 3000), (2000, None)])
+
+    def open_transfer(_offset: int) -> Script:
+        start, cut = next(starts)
+        return Script(CONTENT, start=start, size=len(CONTENT), cut=cut)
+
+    run = Run(tmp_path, open_transfer)
+
+    assert not run.run()
+
+    assert isinstance(run.last.error, UpstreamProtocolError)
+    assert run.partial_size() == 3000
+
+
+def test_a_leftover_longer_than_what_is_sent_is_dropped(tmp_path: Path) -> None:
+    """Without a size told, a transfer that ends inside of it shows that it was no beginning."""
+    run = Run(tmp_path, lambda _offset: Script(CONTENT, start=0, size=None))
+    leftover = run.store.partial_blob(DIGEST)
+    leftover.write(CONTENT + b"more")
+    leftover.close()
+
+    assert run.run()
+
+    assert run.offsets == [len(CONTENT) + 4, 0]
+    assert run.held() == CONTENT
+
+
+def test_a_repetition_that_is_cut_sooner_is_tried_again(tmp_path: Path) -> None:
+    """An upstream without ranges that ends before what readers have seen has only been cut."""
+    ends = iter([3000, 1000, len(CONTENT)])
+
+    def open_transfer(_offset: int) -> Script:
+        # The second one ends like a whole body of unknown size does.
+        end = next(ends)
+        cut = end if end == 3000 else None
+        size = len(CONTENT) if end == 3000 else None
+        return Script(CONTENT[:end], start=0, size=size, cut=cut)
+
+    run = Run(tmp_path, open_transfer)
+
+    assert run.run()
+
+    assert run.offsets == [0, 3000, 3000]
+    assert run.held() == CONTENT
+
+
+def test_a_body_shorter_than_announced_is_no_end(tmp_path: Path) -> None:
+    """A connection that ends cleanly, but too early, is resumed like a broken one."""
+    bodies = iter([CONTENT[:4000], CONTENT])
+    run = Run(tmp_path, lambda offset: Script(next(bodies), start=offset, size=len(CONTENT)))
+
+    assert run.run()
+
+    assert run.offsets == [0, 4000]
+    assert run.held() == CONTENT
+
+
 def test_a_size_that_changes_ends_the_fetch(tmp_path: Path) -> None:
     """Upstream may not tell another size after a cut."""
     sizes = iter([(len(CONTENT), 2000), (len(CONTENT) + 1, None)])

@@ -63,11 +63,6 @@ class Flight:
         )
 
     @property
-    def ended(self) -> bool:
-        """Whether the pump is done, one way or the other."""
-        return self._ended
-
-    @property
     def progress(self) -> Progress:
         """How far it is, as of the last turn of the event loop."""
         return self._progress
