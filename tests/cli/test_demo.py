@@ -23,6 +23,7 @@ STEP = Step(
 )
 
 
+@pytest.mark.scale
 def test_json_tells_it_all() -> None:
     """With --json one document tells each step and the verdict, and the exit status is 0."""
     command = [sys.executable, "-m", "roadstead", "demo", "--json"]
