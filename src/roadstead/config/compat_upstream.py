@@ -23,7 +23,7 @@ def _shared(section: str) -> tuple[Key, ...]:
         "endpoints[]": "URLs tried in this order; without any, `remoteurl` alone",
         "aliases[]": "further names: as first part of a path, and as values of `?ns=`",
         "trustedrealms[]": "hosts that may be sent the credentials, when the token realm is there",
-        "ca": "PEM file with the authorities to trust instead of the system's",
+        "ca": "PEM file with authorities to trust beside the system's",
         "clientcertificate": "PEM file with a certificate to show to the upstream",
         "clientkey": "PEM file with its key",
         "insecure": "does not check the upstream's certificate",
