@@ -14,6 +14,7 @@ from roadstead.simulator.content import GeneratedContent
 from roadstead.simulator.faults import (
     Cut,
     Gzipped,
+    HangUp,
     Headers,
     Html,
     LyingRange,
@@ -160,6 +161,20 @@ async def test_a_cut_body_breaks_off(
     assert registry.blob_bytes_sent(blob.digest) == after
     async with http.get(url) as answer:
         assert await answer.read() == BLOB
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+async def test_a_connection_may_end_in_place_of_an_answer(
+    registry: ScriptedRegistry, http: aiohttp.ClientSession, method: str, *, reset: bool
+) -> None:
+    """Not even headers come, whatever was asked."""
+    registry.add_image("library/app", tag="latest")
+    registry.inject(HangUp(reset=reset))
+
+    with pytest.raises(aiohttp.ClientConnectionError):
+        async with http.request(method, f"{registry.url}/v2/library/app/manifests/latest"):
+            pass
 
 
 async def test_bodies_without_a_length(

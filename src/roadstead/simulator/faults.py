@@ -144,6 +144,17 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class HangUp:
+    """The connection ends in place of an answer, by FIN or by RST."""
+
+    reset: bool = False
+
+    def __call__(self, _request: HttpRequest, reply: Reply) -> None:
+        """Send nothing at all."""
+        reply.hang_up_before_headers, reply.reset = True, self.reset
+
+
+@dataclass(frozen=True, slots=True)
 class Stall:
     """Silence: before the headers (``after`` is None) or after that many bytes of the body."""
 

@@ -62,6 +62,7 @@ class Reply:
     bytes_per_second: float | None = None
     cut_after: int | None = None
     reset: bool = False
+    hang_up_before_headers: bool = False
     stall_before_headers: bool = False
     stall_after: int | None = None
     release: asyncio.Event | None = None
@@ -139,6 +140,9 @@ class ReplyWriter:
         if reply.stall_before_headers:
             await _wait(reply.release)
         await self._gate.wait()
+        if reply.hang_up_before_headers:
+            self._hang_up(reset=reply.reset)
+            return False
         bodiless = is_bodiless(request, reply)
         self._writer.write(_head(reply, bodiless=bodiless))
         if not bodiless:
