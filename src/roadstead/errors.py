@@ -24,6 +24,7 @@ RoadsteadError
 ├── StorageError                   the store cannot read or write
 │   ├── StorageFullError
 │   └── StorageUnavailableError
+├── MetadataError                  the metadata database cannot answer
 └── ConfigError                    the configuration cannot be used
 
 Every name ends in Error. Only an UnknownContentError is a miss: a fault is never mistaken
@@ -199,6 +200,10 @@ class StorageFullError(StorageError):
 
 class StorageUnavailableError(StorageError):
     """Any other input or output error of the store."""
+
+
+class MetadataError(RoadsteadError):
+    """The metadata database cannot answer; the layout can, and the mirror goes on without it."""
 
 
 @dataclass(frozen=True, slots=True)

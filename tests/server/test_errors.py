@@ -37,6 +37,7 @@ SAMPLES: dict[type[RoadsteadError], RoadsteadError] = {
         errors.StorageError("odd store"),
         errors.StorageFullError("no space"),
         errors.StorageUnavailableError("no answer"),
+        errors.MetadataError("locked"),
         errors.ConfigError([errors.ConfigProblem("http.addr", "x", "has no port")]),
     )
 }
