@@ -4,6 +4,7 @@ RoadsteadError
 ├── InvalidReferenceError          a name, tag or digest that breaks the grammar
 ├── NamespaceConflictError         a request names two upstreams at once
 ├── RepositoryDeniedError          the configuration does not let this repository through
+├── PlatformDeniedError            the configuration does not let this platform through
 ├── UnknownContentError            upstream (or the store) says: no such thing
 │   ├── NamespaceUnknownError
 │   ├── RepositoryUnknownError
@@ -64,6 +65,20 @@ class RepositoryDeniedError(RoadsteadError):
         super().__init__(f"this mirror does not serve {repository} of {upstream}")
         self.repository = repository
         self.upstream = upstream
+
+
+class PlatformDeniedError(RoadsteadError):
+    """A manifest that is not held is for other platforms than the configuration lists."""
+
+    def __init__(
+        self, repository: str, reference: str, *, platforms: list[str], listed: list[str]
+    ) -> None:
+        super().__init__(
+            f"this mirror fetches {repository} for {', '.join(listed)} only, "
+            f"and {reference} is for {', '.join(platforms)}"
+        )
+        self.repository = repository
+        self.reference = reference
 
 
 class UnknownContentError(RoadsteadError):

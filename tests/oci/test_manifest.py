@@ -14,6 +14,7 @@ from roadstead.oci.digest import Digest
 from roadstead.oci.manifest import parse_manifest
 from tests.support.strategies import digests
 
+DIGEST = Digest.of(b"child")
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -173,3 +174,25 @@ def test_any_bytes_are_a_manifest_or_refused(content: bytes, content_type: str |
     except ManifestInvalidError:
         return
     assert manifest.media_type
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"os": "linux", "architecture": "arm", "variant": "v7"}, "linux/arm/v7"),
+        ({"os": "linux", "architecture": "amd64", "os.version": "1"}, "linux/amd64"),
+        ({"os": "unknown", "architecture": "unknown"}, "unknown/unknown"),
+        ({"os": "linux"}, "None"),
+        ({"os": 1, "architecture": []}, "None"),
+        ("linux/amd64", "None"),
+        (None, "None"),
+    ],
+)
+def test_children_have_platforms(given: object, expected: str) -> None:
+    """What is no platform is none, and spoils nothing."""
+    child = {"mediaType": mediatype.OCI_MANIFEST, "digest": str(DIGEST), "size": 1}
+    document = {"schemaVersion": 2, "manifests": [{**child, "platform": given}]}
+
+    (descriptor,) = parse_manifest(_bytes(document)).children
+
+    assert str(descriptor.platform) == expected

@@ -105,6 +105,29 @@ async def test_what_is_not_configured_is_never_dialled(
     assert upstream.requests == other.requests == []
 
 
+async def test_only_images_for_the_listed_platforms_are_fetched(
+    tmp_path: Path, upstream: ScriptedRegistry, other: ScriptedRegistry, client: ClientSession
+) -> None:
+    """A denial tells the client why, so that it says so or asks the origin."""
+    index = other.add_index(APP, platforms=["linux/amd64", "linux/s390x"], tag="multi")
+    amd64, s390x = (image.manifest_digest for image in index.images)
+    keys = second(other, PLATFORMS="[linux/amd64, linux/arm64/v8]")
+    async with started(upstream, tmp_path, **keys) as mirror:
+        base = url_of(mirror) + f"/v2/other/{APP}/manifests/"
+        async with client.get(base + "multi") as response:
+            assert await response.read() == index.content
+        async with client.get(base + str(amd64)) as response:
+            assert response.status == 200
+        async with client.head(base + str(s390x)) as response:
+            assert response.status == 403
+        async with client.get(base + str(s390x)) as response:
+            assert response.status == 403
+            told = await response.text()
+    assert ErrorCode.DENIED.name in told
+    assert "linux/amd64, linux/arm64/v8 only" in told
+    assert "linux/s390x" in told
+
+
 @pytest.mark.parametrize(
     ("path", "link"),
     [

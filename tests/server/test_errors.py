@@ -25,6 +25,9 @@ SAMPLES: dict[type[RoadsteadError], RoadsteadError] = {
         errors.InvalidReferenceError("repository", "A B"),
         errors.NamespaceConflictError("ghcr.io", "quay.io"),
         errors.RepositoryDeniedError("library/app", "docker.io"),
+        errors.PlatformDeniedError(
+            "library/app", "sha256:0", platforms=["linux/arm64"], listed=["linux/amd64"]
+        ),
         errors.UnknownContentError("unknown"),
         errors.NamespaceUnknownError("ghcr.io"),
         errors.RepositoryUnknownError("library/app"),

@@ -24,6 +24,7 @@ async def test_a_new_store_holds_nothing(store: Store) -> None:
     assert await store.read_manifest(ALPINE, DIGEST) is None
     assert not await store.has_manifest(ALPINE, DIGEST)
     assert await store.resolve_tag(ALPINE, LATEST) is None
+    assert await store.list_manifests(ALPINE) == []
     assert await store.list_tags(ALPINE) is None
     assert await store.list_repositories(after=None, limit=10) == []
     assert await store.read_referrers(ALPINE, DIGEST) is None
@@ -262,3 +263,15 @@ async def test_referrers_are_kept(store: Store) -> None:
     assert await store.read_referrers(ALPINE, DIGEST) == b'{"manifests": [{}]}'
     assert await store.read_referrers(NGINX, DIGEST) is None
     assert await store.list_repositories(after=None, limit=10) == []
+
+
+async def test_manifests_are_listed_by_repository(store: Store) -> None:
+    """Every linked digest of whatever algorithm, and none of a repository below."""
+    below = RepositoryName(f"{ALPINE}/below")
+    digests = {Digest.of(MANIFEST, algorithm) for algorithm in ("sha256", "sha512")}
+    for digest in digests:
+        await store.write_manifest(ALPINE, digest, MANIFEST)
+    await store.write_manifest(below, Digest.of(b"{}"), b"{}")
+
+    assert set(await store.list_manifests(ALPINE)) == digests
+    assert await store.list_manifests(NGINX) == []

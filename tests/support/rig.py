@@ -14,6 +14,7 @@ from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.pump import RetryPolicy
 from roadstead.mirror.routing import Router, RouteRules
 from roadstead.oci.reference import RepositoryName, Tag
@@ -79,7 +80,7 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def make_rig(
+async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to differ
     root: Path,
     *,
     upstream: ScriptedRegistry | None = None,
@@ -89,6 +90,7 @@ async def make_rig(
     credentials: CredentialSource | None = None,
     trusted_realms: frozenset[str] = frozenset(),
     client: Upstream | None = None,
+    platforms: PlatformRules | None = None,
 ) -> AsyncIterator[Rig]:
     """Build a mirror of a scripted upstream (a new one, unless given) over ``root``.
 
@@ -115,7 +117,12 @@ async def make_rig(
         retry = RetryPolicy(attempts=3, first_delay_seconds=0.0)
         flights = Flights(store, observe=observe, retry=retry)
         manifests = Manifests(
-            store=store, upstream=client, rules=rules, observe=observe, clock=clock
+            store=store,
+            upstream=client,
+            rules=rules,
+            observe=observe,
+            platforms=platforms,
+            clock=clock,
         )
         blobs = Blobs(
             store=store, upstream=client, flights=flights, max_transfers=8, observe=observe

@@ -33,6 +33,7 @@ def _shared(section: str) -> tuple[Key, ...]:
         "staleforhours": "how long a tag is served when upstream cannot confirm it; 0: for ever",
         "allow[]": "patterns of repositories; with any, only these are served",
         "deny[]": "patterns of repositories that are not served, whatever `allow` says",
+        "platforms[]": "such as linux/amd64; with any, of an index only these are fetched",
         "connecttimeout": "longest wait for a connection to upstream",
         "firstbytetimeout": "longest wait for upstream's answer to begin",
         "stalltimeout": "longest silence in the middle of a transfer",

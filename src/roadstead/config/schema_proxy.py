@@ -19,6 +19,7 @@ from roadstead.config.fields import (
     as_list,
 )
 from roadstead.config.refusal import UnusableValueError
+from roadstead.oci.platform import Platform
 
 DOCKER_HUB = "https://registry-1.docker.io"
 MIB = 1024 * 1024
@@ -78,11 +79,23 @@ def _pattern(value: str) -> str:
     return value
 
 
+def _platform(value: str) -> str:
+    try:
+        Platform.parse(value)
+    except ValueError:
+        message = "is no platform"
+        raise UnusableValueError(message, fix="write linux/amd64 or linux/arm64/v8") from None
+    return value.lower()
+
+
 Hosts: TypeAlias = Annotated[
     tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(as_list)
 ]
 Patterns: TypeAlias = Annotated[
     tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(as_list)
+]
+Platforms: TypeAlias = Annotated[
+    tuple[Annotated[str, AfterValidator(_platform)], ...], BeforeValidator(as_list)
 ]
 RegistryURL: TypeAlias = Annotated[str, AfterValidator(_registry_url)]
 
@@ -129,6 +142,7 @@ class UpstreamSettings(Section):
     staleforhours: Annotated[Number, Field(ge=0)] = 0
     allow: Patterns = ()
     deny: Patterns = ()
+    platforms: Platforms = ()
     connecttimeout: Wait = timedelta(seconds=10)
     firstbytetimeout: Wait = timedelta(seconds=30)
     stalltimeout: Wait = timedelta(seconds=30)

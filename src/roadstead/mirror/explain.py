@@ -86,13 +86,14 @@ async def explain(
         digest = examined.state.digest if examined is not None else None
     held = await manifests.held(repository, digest) if digest is not None else None
     if held is None:
+        refusal = await manifests.refusal(repository, digest) if digest is not None else None
         return Explanation(
             reference=text,
             upstream=upstream,
             by=by,
             stored_as=repository,
-            outcome="miss",
-            reason="not held: it is fetched from upstream",
+            outcome="denied" if refusal else "miss",
+            reason=str(refusal) if refusal else "not held: it is fetched from upstream",
         )
     outcome, reason = ("hit", "held by its digest, which never changes")
     age = fresh_for = failure = None

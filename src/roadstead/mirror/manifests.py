@@ -12,6 +12,7 @@ from cachetools import LRUCache, TTLCache
 from roadstead.errors import (
     ContentError,
     ManifestUnknownError,
+    PlatformDeniedError,
     StorageError,
     UnknownContentError,
     UpstreamDeniedError,
@@ -23,6 +24,7 @@ from roadstead.errors import (
 )
 from roadstead.mirror.coalesce import Coalescer
 from roadstead.mirror.content import ServedManifest
+from roadstead.mirror.descriptions import Descriptions
 from roadstead.mirror.freshness import (
     Decision,
     FreshnessRules,
@@ -31,6 +33,7 @@ from roadstead.mirror.freshness import (
     fresh_for,
     may_be_stale,
 )
+from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.usable import is_usable
 from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.digest import Digest
@@ -74,10 +77,14 @@ class Manifests:
         upstream: Upstream,
         rules: FreshnessRules,
         observe: events.Observer,
+        platforms: PlatformRules | None = None,
         budget: Callable[[], float] = lambda: 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``budget`` tells which fraction of the pulls that upstream allows is left."""
+        """``budget`` tells which fraction of the pulls that upstream allows is left.
+
+        ``platforms`` limits which children of held indexes are fetched.
+        """
         self._store = store
         self._upstream = upstream
         self._rules = rules
@@ -91,6 +98,7 @@ class Manifests:
         self._refusals: TTLCache[tuple[RepositoryName, Reference], Exception] = TTLCache(
             _KNOWN_REFUSALS, rules.negative_ttl, timer=clock
         )
+        self._descriptions = Descriptions(store=store, rules=platforms or PlatformRules())
         self._fetches: Coalescer[tuple[RepositoryName, Reference], ServedManifest] = Coalescer()
 
     async def by_digest(self, repository: RepositoryName, digest: Digest) -> ServedManifest:
@@ -98,6 +106,7 @@ class Manifests:
 
         Raises:
             ManifestUnknownError: upstream has no such manifest.
+            PlatformDeniedError: it is not held, and is for no platform that is let through.
             ContentError: upstream sent something else.
             UpstreamError: it is not held and upstream did not give it.
         """
@@ -147,9 +156,16 @@ class Manifests:
         """Return a manifest if it is held; asks nobody."""
         return await self._read(repository, digest)
 
+    async def refusal(
+        self, repository: RepositoryName, digest: Digest
+    ) -> PlatformDeniedError | None:
+        """Return why a manifest that is not held would not be fetched, if so; asks nobody."""
+        return await self._descriptions.refusal(repository, digest)
+
     async def aclose(self) -> None:
         """Cancel running fetches."""
         await self._fetches.aclose()
+        await self._descriptions.aclose()
 
     async def _revalidate(
         self, repository: RepositoryName, tag: Tag, state: TagState, held: ServedManifest
@@ -256,6 +272,10 @@ class Manifests:
 
     async def _fetch(self, repository: RepositoryName, reference: Reference) -> ServedManifest:
         """Fetch, verify and store one manifest."""
+        if isinstance(reference, Digest):
+            refusal = await self._descriptions.refusal(repository, reference)
+            if refusal is not None:
+                raise refusal
         started = time.perf_counter()
         fetched = await self._ask(self._upstream.get_manifest(repository, reference))
         size = fetched.descriptor.size
@@ -330,6 +350,7 @@ class Manifests:
         except StorageError as error:
             self._log_not_kept(repository, digest, error)
         else:
+            self._descriptions.note(repository, digest, fetched.content)
             self._observe(events.Stored(events.Kind.MANIFEST, len(fetched.content)))
 
     def _log_not_kept(

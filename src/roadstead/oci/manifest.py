@@ -13,6 +13,7 @@ from roadstead.errors import InvalidReferenceError, ManifestInvalidError
 from roadstead.oci import mediatype
 from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.digest import Digest
+from roadstead.oci.platform import Platform
 
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 
@@ -120,7 +121,19 @@ def _descriptor(value: object) -> Descriptor:
         media_type=media_type if isinstance(media_type, str) else mediatype.OCTET_STREAM,
         digest=_digest(value.get("digest")),
         size=size if isinstance(size, int) and size >= 0 else 0,
+        platform=_platform(value.get("platform")),
     )
+
+
+def _platform(value: object) -> Platform | None:
+    """Read a platform; one that names no system and architecture says nothing."""
+    if not isinstance(value, dict):
+        return None
+    os, architecture, variant = (
+        text if isinstance(text := value.get(key), str) else ""
+        for key in ("os", "architecture", "variant")
+    )
+    return Platform.of(os, architecture, variant) if os and architecture else None
 
 
 def _digest(value: object) -> Digest:

@@ -17,7 +17,9 @@ from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.routing import Router, any_of
+from roadstead.oci.platform import Platform
 from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
 from roadstead.runtime.status import StatusBoard
 from roadstead.secrecy import Secret
@@ -177,6 +179,7 @@ def _mirror(
         upstream=upstream,
         rules=rules,
         observe=observe,
+        platforms=PlatformRules(tuple(map(Platform.parse, given.platforms))),
         budget=lambda: _budget_left(upstream),
     )
     return Mirror(

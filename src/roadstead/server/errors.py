@@ -21,6 +21,7 @@ STATUS_BY_ERROR: dict[type[errors.RoadsteadError], tuple[ErrorCode, int]] = {
     errors.InvalidReferenceError: (ErrorCode.NAME_INVALID, 400),
     errors.NamespaceConflictError: (ErrorCode.NAME_INVALID, 400),
     errors.RepositoryDeniedError: (ErrorCode.DENIED, 403),
+    errors.PlatformDeniedError: (ErrorCode.DENIED, 403),
     errors.UnknownContentError: (ErrorCode.MANIFEST_UNKNOWN, 404),
     errors.RepositoryUnknownError: (ErrorCode.NAME_UNKNOWN, 404),
     errors.NamespaceUnknownError: (ErrorCode.NAME_UNKNOWN, 404),
@@ -99,7 +100,11 @@ def render_error(error: errors.RoadsteadError) -> ErrorResponse:
             detail = error.given
         case errors.RepositoryUnknownError():
             detail = {"name": error.repository}
-        case errors.NamespaceConflictError() | errors.RepositoryDeniedError():
+        case (
+            errors.NamespaceConflictError()
+            | errors.RepositoryDeniedError()
+            | errors.PlatformDeniedError()
+        ):
             message = str(error)
         case errors.NamespaceUnknownError():
             message = str(error)

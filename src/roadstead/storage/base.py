@@ -109,6 +109,9 @@ class ManifestStore(Protocol):
     async def has_manifest(self, repository: RepositoryName, digest: Digest) -> bool:
         """Say whether ``repository`` has a manifest link for ``digest``."""
 
+    async def list_manifests(self, repository: RepositoryName) -> list[Digest]:
+        """List the digests that ``repository`` has a manifest link for, in no order."""
+
     async def write_manifest(
         self, repository: RepositoryName, digest: Digest, content: bytes
     ) -> None:

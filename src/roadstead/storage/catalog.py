@@ -6,6 +6,7 @@ from os import scandir
 from pathlib import Path
 
 from roadstead.errors import InvalidReferenceError
+from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag, parse_repository, parse_tag
 from roadstead.storage.layout import LAYERS, MANIFESTS, Layout
 from roadstead.storage.links import read_link
@@ -30,6 +31,17 @@ def list_tags(layout: Layout, repository: RepositoryName) -> list[Tag] | None:
         return None
     tags = (_tag(name) for name in sorted(_directories(layout.tags(repository))))
     return [tag for tag in tags if tag and read_link(layout.tag_current_link(repository, tag))]
+
+
+def list_manifests(layout: Layout, repository: RepositoryName) -> list[Digest]:
+    """Return the digests whose revision link is whole."""
+    revisions = layout.revisions(repository)
+    found = (
+        _digest(algorithm, encoded)
+        for algorithm in _directories(revisions)
+        for encoded in _directories(revisions / algorithm)
+    )
+    return [one for one in found if one and read_link(layout.revision_link(repository, one))]
 
 
 def is_repository(directories: set[str]) -> bool:
@@ -68,6 +80,13 @@ def _is_name(name: _Components) -> bool:
     except InvalidReferenceError:
         return False
     return True
+
+
+def _digest(algorithm: str, encoded: str) -> Digest | None:
+    try:
+        return Digest.parse(f"{algorithm}:{encoded}")
+    except InvalidReferenceError:
+        return None
 
 
 def _tag(name: str) -> Tag | None:

@@ -108,6 +108,11 @@ class FilesystemStore:
             link = self._layout.revision_link(repository, digest)
             return follow_link(link, digest) is not None
 
+    async def list_manifests(self, repository: RepositoryName) -> list[Digest]:
+        """List the digests that ``repository`` has a manifest link for, in no order."""
+        with self._boundary.action("List"):
+            return await asyncio.to_thread(catalog.list_manifests, self._layout, repository)
+
     async def write_manifest(
         self, repository: RepositoryName, digest: Digest, content: bytes
     ) -> None:

@@ -48,8 +48,11 @@ class Layout:
 
     def revision_link(self, repository: RepositoryName, digest: Digest) -> Path:
         """Link that makes a manifest visible in a repository."""
-        revisions = f"{MANIFESTS}/revisions"
-        return self.repository(repository) / f"{revisions}/{digest.algorithm}/{digest.encoded}/link"
+        return self.revisions(repository) / f"{digest.algorithm}/{digest.encoded}/link"
+
+    def revisions(self, repository: RepositoryName) -> Path:
+        """Directory of a repository's manifests, one directory for each algorithm."""
+        return self.repository(repository) / f"{MANIFESTS}/revisions"
 
     def tags(self, repository: RepositoryName) -> Path:
         """Directory of a repository's tags, each a directory."""
