@@ -70,6 +70,23 @@ async def test_a_download_that_takes_too_long_is_broken_off_and_kept(
     assert request.headers["range"] == "bytes=500000-"
 
 
+async def test_an_upstream_that_does_not_answer_holds_no_stop_up(
+    tmp_path: Path, upstream: ScriptedRegistry, client: ClientSession
+) -> None:
+    """At the end of the drain a blob is given up whose headers would be waited for longer."""
+    blob = upstream.add_blob(APP, CONTENT)
+    upstream.inject(faults.Stall(), kind=RequestKind.BLOB)
+
+    async with asyncio.timeout(10):
+        async with started(upstream, tmp_path, REGISTRY_HTTP_DRAINTIMEOUT="50ms") as mirror:
+            url = f"{url_of(mirror)}/v2/{APP}/blobs/{blob.digest}"
+            asking = asyncio.ensure_future(client.get(url))
+            while not upstream.requests:
+                await (await client.get(f"{url_of(mirror)}/v2/")).read()
+        with pytest.raises(ClientError):
+            await asking
+
+
 async def test_a_request_that_is_broken_off_is_logged(
     tmp_path: Path,
     upstream: ScriptedRegistry,

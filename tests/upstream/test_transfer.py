@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -396,6 +397,66 @@ async def test_abort_ends_a_blocked_read(
         transfer.abort()
         transfer.close()
         transfer.abort()
+
+
+async def test_a_stop_ends_the_wait_for_headers(
+    registry: ScriptedRegistry, blob: SimulatedBlob
+) -> None:
+    """On a new connection and on a kept one; afterwards nothing is opened."""
+    patient = replace(SHORT, first_byte=60, total=60)
+    for kept in (False, True):
+        async with connect(registry.url, timeouts=patient) as upstream:
+            if kept:
+                await take(upstream, blob.digest)
+            stall = registry.inject(Stall(), kind=RequestKind.BLOB)
+            arrived = asyncio.Event()
+            registry.watch = lambda _record, arrived=arrived: arrived.set()
+            opening = asyncio.ensure_future(take(upstream, blob.digest))
+            await arrived.wait()
+            upstream.stop_transfers()
+            async with asyncio.timeout(5):
+                with pytest.raises(UpstreamUnreachableError, match="stopping"):
+                    await opening
+            registry.withdraw(stall)
+            with pytest.raises(UpstreamUnreachableError, match="stopping"):
+                await take(upstream, blob.digest)
+
+
+async def test_a_stop_leaves_an_open_transfer_alone(
+    registry: ScriptedRegistry, blob: SimulatedBlob
+) -> None:
+    """Its client may still be served within the drain time."""
+    async with connect(registry.url) as upstream:
+        transfer = await asyncio.to_thread(upstream.open_blob, APP, blob.digest, 0)
+        upstream.stop_transfers()
+        body = await asyncio.to_thread(lambda: b"".join(iter(transfer.read, b"")))
+        transfer.close()
+
+    assert body == blob.read()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_stop_ends_a_connection_that_is_being_made(
+    blob: SimulatedBlob, scheme: str
+) -> None:
+    """A host that drops packets, and one that is silent in the handshake, hold nobody up."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        # Linux lets one connection more than this wait, and drops what would be the next.
+        silent.listen(0)
+        port = silent.getsockname()[1]
+        url = f"{scheme}://127.0.0.1:{port}"
+        patient = replace(SHORT, connect=60, first_byte=60, total=60)
+        with socket.socket() as filler:
+            if scheme == "http":
+                filler.connect(("127.0.0.1", port))
+            async with connect(url, timeouts=patient) as upstream:
+                opening = asyncio.ensure_future(take(upstream, blob.digest))
+                await asyncio.wait({opening}, timeout=0.1)
+                upstream.stop_transfers()
+                async with asyncio.timeout(5):
+                    with pytest.raises(UpstreamUnreachableError, match="stopping"):
+                        await opening
 
 
 async def test_a_closed_upstream_opens_nothing(

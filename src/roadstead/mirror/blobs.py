@@ -91,6 +91,10 @@ class Blobs:
         """Pass one range through from upstream, unverified and unstored; see Upstream."""
         return self._upstream.stream_range(repository, digest, first, last)
 
+    def stop_asking(self) -> None:
+        """Start nothing more upstream; the process is stopping."""
+        self._upstream.stop_transfers()
+
     def close(self) -> None:
         """Let the threads go; the flights must have ended."""
         self._lane.shutdown()

@@ -64,6 +64,7 @@ class Mirror:
 
     async def stop_asking(self) -> None:
         """Cancel running questions; for the end of the process."""
+        self._blobs.stop_asking()
         await self._manifests.aclose()
 
     def close(self) -> None:

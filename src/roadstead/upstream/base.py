@@ -112,6 +112,12 @@ class Upstream(Protocol):
             UpstreamError: upstream did not answer, or said no.
         """
 
+    def stop_transfers(self) -> None:
+        """Open no transfer any more, and end every opening that waits; the process is stopping.
+
+        Transfers that are open go on. Callable from any thread. Idempotent.
+        """
+
     def stream_range(
         self, repository: RepositoryName, digest: Digest, first: int, last: int | None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes] | None]:

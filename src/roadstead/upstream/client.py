@@ -142,6 +142,10 @@ class RegistryUpstream:
         """See Upstream; must not be called on the event loop's own thread."""
         return self._opener.open(repository, digest, offset)
 
+    def stop_transfers(self) -> None:
+        """See Upstream."""
+        self._opener.stop()
+
     def stream_range(
         self, repository: RepositoryName, digest: Digest, first: int, last: int | None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes] | None]:

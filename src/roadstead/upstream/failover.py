@@ -114,6 +114,11 @@ class FailoverUpstream:
                 return WatchedTransfer(upstream.open_blob(name, digest, offset), attempt.permit)
         raise tries.answer()
 
+    def stop_transfers(self) -> None:
+        """See Upstream."""
+        for member in self._members:
+            member.upstream.stop_transfers()
+
     @asynccontextmanager
     async def stream_range(
         self, repository: RepositoryName, digest: Digest, first: int, last: int | None

@@ -36,6 +36,9 @@ class OfflineUpstream:
         """See Upstream."""
         self._refuse()
 
+    def stop_transfers(self) -> None:
+        """See Upstream; there is none."""
+
     def stream_range(
         self, _repository: RepositoryName, _digest: Digest, _first: int, _last: int | None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes] | None]:

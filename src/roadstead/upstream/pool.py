@@ -16,6 +16,7 @@ from roadstead.errors import (
 from roadstead.secrecy import Secret
 from roadstead.upstream.address import Origin, printable, redirect_target
 from roadstead.upstream.answers import MAX_ERROR_BYTES, MAX_REDIRECTS, REDIRECTS, parse_length
+from roadstead.upstream.interrupt import Interrupter, pool_classes
 from roadstead.upstream.outbound import Outbound, Route
 from roadstead.upstream.timeouts import Timeouts
 from roadstead.upstream.tlscontext import tls_failure
@@ -50,6 +51,8 @@ class BlockingPool:
         self._outbound = outbound
         self._pools: dict[Route, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
+        self._interrupter = Interrupter()
+        self._classes = pool_classes(self._interrupter)
 
     def get(self, url: str, *, headers: Mapping[str, str], authorization: Secret | None) -> Arrived:
         """GET, and follow redirects; Authorization goes to the origin of ``url`` only.
@@ -91,6 +94,14 @@ class BlockingPool:
         reason = type(error).__name__
         return UpstreamUnreachableError(f"the connection broke: {reason}", upstream=self._upstream)
 
+    def stop(self) -> None:
+        """End every wait for an answer, and begin none. Idempotent."""
+        self._interrupter.stop()
+
+    def stopping(self) -> UpstreamUnreachableError:
+        """Make the error of what is not asked because the process stops."""
+        return UpstreamUnreachableError("is not asked any more: stopping", upstream=self._upstream)
+
     def close(self) -> None:
         """Close idle connections; those in use close at their end."""
         with self._lock:
@@ -128,6 +139,8 @@ class BlockingPool:
             message = f"{printable(url)} is no usable address"
             raise UpstreamProtocolError(message, upstream=self._upstream) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            if self._interrupter.stopped:
+                raise self.stopping() from error
             raise self._refused(error, url, route) from error
         # A server that announces to close the connection has its socket out of reach here, and
         # keeps the time-out for the first byte.
@@ -152,6 +165,7 @@ class BlockingPool:
             pool = self._pools.get(route)
             if pool is None:
                 pool = self._pools[route] = _new_pool(route)
+                pool.pool_classes_by_scheme = self._classes
             return pool
 
 

@@ -134,11 +134,16 @@ class BlobOpener:
         """Take the running event loop as the one where tokens are fetched."""
         self._loop = asyncio.get_running_loop()
 
-    def close(self) -> None:
-        """Refuse new transfers and end what waits for a token; open ones go on."""
+    def stop(self) -> None:
+        """Refuse new transfers, and end those that wait for an answer; open ones go on."""
         self._loop = None
         for future in list(self._pending):
             future.cancel()
+        self._pool.stop()
+
+    def close(self) -> None:
+        """Stop, and let idle connections go."""
+        self.stop()
         self._pool.close()
 
     def open(self, repository: RepositoryName, digest: Digest, offset: int) -> HttpBlobTransfer:
@@ -256,22 +261,19 @@ class BlobOpener:
         loop = self._loop
         if loop is None or loop.is_closed():
             work.close()
-            raise self._stopping()
+            raise self._pool.stopping()
         future = asyncio.run_coroutine_threadsafe(work, loop)
         self._pending.add(future)
         try:
             return future.result(self._timeouts.total)
         except CancelledError as error:
-            raise self._stopping() from error
+            raise self._pool.stopping() from error
         except TimeoutError as error:
             future.cancel()
             message = f"gave no token in {self._timeouts.total:g} s"
             raise UpstreamTimeoutError(message, upstream=self._host) from error
         finally:
             self._pending.discard(future)
-
-    def _stopping(self) -> UpstreamUnreachableError:
-        return UpstreamUnreachableError("is not asked any more: stopping", upstream=self._host)
 
 
 def _encoding(response: urllib3.BaseHTTPResponse) -> str:
