@@ -1,5 +1,6 @@
 """Lists through the mirror: upstream's, or what is held, but never an invented one."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from roadstead.errors import (
     UpstreamUnavailableError,
 )
 from roadstead.mirror.freshness import FreshnessRules
+from roadstead.mirror.listings import Listings
 from roadstead.oci.digest import Digest
 from roadstead.oci.mediatype import OCI_INDEX
 from roadstead.oci.reference import RepositoryName, Tag, referrers_tag
@@ -20,6 +22,7 @@ from roadstead.simulator import faults
 from roadstead.simulator.content import SimulatedImage
 from roadstead.simulator.faults import RequestKind
 from roadstead.telemetry import events
+from roadstead.upstream.client import RegistryUpstream
 from tests.support.rig import APP, OTHER, Rig, make_rig
 
 # What a registry that has the referrers API may still answer to one question.
@@ -165,6 +168,42 @@ async def test_referrers_are_remembered_for_the_window_of_tags(rig: Rig) -> None
     assert asked(rig) == 1
     rig.clock.advance(2)
     assert await referrers(rig, image.manifest_digest) == [str(first), str(second)]
+
+
+async def test_many_clients_cost_one_question_for_referrers(tmp_path: Path) -> None:
+    """Also where no answer is remembered."""
+    async with make_rig(tmp_path, rules=FreshnessRules(tag_ttl=0)) as rig:
+        image = rig.upstream.add_image(APP)
+        attached = add_referrer(rig, image, "application/x.sbom")
+
+        found = await asyncio.gather(*(referrers(rig, image.manifest_digest) for _ in range(20)))
+
+        assert found == [[str(attached)]] * 20
+        assert asked(rig) == 1
+
+
+async def test_remembered_referrers_are_limited_by_their_size(rig: Rig) -> None:
+    """Ten lists of 20 kB do not fit into 100 kB: the oldest are asked for again."""
+    async with RegistryUpstream(rig.upstream.url) as client:
+        listings = Listings(
+            store=rig.store,
+            upstream=client,
+            manifests=rig.mirror.manifests,
+            ttl_seconds=60,
+            observe=rig.events.append,
+            cached_bytes=100_000,
+            clock=rig.clock,
+        )
+        subjects = [rig.upstream.add_image(APP, layers=[bytes([n])]) for n in range(10)]
+        for image in subjects:
+            annotations = {"org.example.note": "x" * 20_000}
+            rig.upstream.add_image(
+                APP, subject=image.descriptor, fields={"annotations": annotations}
+            )
+        for image in (*subjects, subjects[-1], subjects[0]):
+            assert len(await listings.referrers(APP, image.manifest_digest)) == 1
+
+    assert asked(rig) == 11
 
 
 async def test_without_a_window_referrers_are_always_asked_for(tmp_path: Path) -> None:

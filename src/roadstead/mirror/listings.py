@@ -15,6 +15,7 @@ from roadstead.errors import (
     UnknownContentError,
     UpstreamError,
 )
+from roadstead.mirror.coalesce import Coalescer
 from roadstead.mirror.content import TagListing
 from roadstead.mirror.manifests import Manifests
 from roadstead.oci.digest import Digest
@@ -26,7 +27,7 @@ from roadstead.upstream.base import Upstream
 
 _log = logging.getLogger("roadstead.mirror")
 
-_CACHED_SUBJECTS = 10_000
+_CACHED_BYTES = 16 * 1024 * 1024
 
 
 class Listings:
@@ -40,15 +41,23 @@ class Listings:
         manifests: Manifests,
         ttl_seconds: float,
         observe: events.Observer,
+        cached_bytes: int = _CACHED_BYTES,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """``ttl_seconds`` is how long a list of referrers is current.
+
+        ``cached_bytes`` limits what is remembered of them, as documents.
+        """
         self._store = store
         self._upstream = upstream
         self._manifests = manifests
         self._observe = observe
-        self._referrers: TTLCache[tuple[RepositoryName, Digest], list[dict[str, Any]]] = TTLCache(
-            _CACHED_SUBJECTS, ttl_seconds, timer=clock
+        self._cached_bytes = cached_bytes
+        # As documents: objects take several times as much, and nobody knows how much.
+        self._referrers: TTLCache[tuple[RepositoryName, Digest], bytes] = TTLCache(
+            cached_bytes, ttl_seconds, timer=clock, getsizeof=lambda document: len(document) + 500
         )
+        self._questions: Coalescer[tuple[RepositoryName, Digest], bytes] = Coalescer()
 
     async def tags(
         self, repository: RepositoryName, *, limit: int | None, after: str | None
@@ -83,9 +92,17 @@ class Listings:
             ContentError: what it sent is no list, and it has never sent one.
         """
         key = (repository, subject)
-        cached = self._referrers.get(key)
-        if cached is not None:
-            return cached
+        document = self._referrers.get(key)
+        if document is None:
+            document, _ = await self._questions.run(key, lambda: self._ask(repository, subject))
+        return list(json.loads(document))
+
+    async def aclose(self) -> None:
+        """Cancel running questions."""
+        await self._questions.aclose()
+
+    async def _ask(self, repository: RepositoryName, subject: Digest) -> bytes:
+        """Return upstream's list of referrers as a document, or the one that is kept."""
         try:
             found = await self._upstream.list_referrers(repository, subject)
             if found is None:
@@ -95,10 +112,13 @@ class Listings:
             kept = await self._store.read_referrers(repository, subject)
             if kept is None:
                 raise
-            return list(json.loads(kept))
-        self._referrers[key] = found
-        await self._keep(repository, subject, found)
-        return found
+            return kept
+        document = json.dumps(found).encode()
+        # One that would drive out most others is asked for each time.
+        if len(document) < self._cached_bytes // 4:
+            self._referrers[repository, subject] = document
+        await self._keep(repository, subject, document)
+        return document
 
     async def _fallback(self, repository: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
         try:
@@ -114,11 +134,9 @@ class Listings:
         listed = json.loads(manifest.content).get("manifests") or []
         return [descriptor for descriptor in listed if isinstance(descriptor, dict)]
 
-    async def _keep(
-        self, repository: RepositoryName, subject: Digest, found: list[dict[str, Any]]
-    ) -> None:
+    async def _keep(self, repository: RepositoryName, subject: Digest, document: bytes) -> None:
         try:
-            await self._store.write_referrers(repository, subject, json.dumps(found).encode())
+            await self._store.write_referrers(repository, subject, document)
         except StorageError as error:
             _log.error("referrers could not be stored", extra={"fields": {"error": str(error)}})
 

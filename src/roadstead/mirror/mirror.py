@@ -66,6 +66,7 @@ class Mirror:
         """Cancel running questions; for the end of the process."""
         self._blobs.stop_asking()
         await self._manifests.aclose()
+        await self._listings.aclose()
 
     def close(self) -> None:
         """Let the threads go; the flights must have ended."""
