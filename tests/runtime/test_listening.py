@@ -182,6 +182,24 @@ async def test_a_file_in_the_way_of_a_socket_stays(
     assert path.read_text() == "precious"
 
 
+async def test_a_socket_in_use_is_not_taken_away(
+    tmp_path: Path, upstream: ScriptedRegistry
+) -> None:
+    """A second process is refused, and the first one goes on serving."""
+    path = tmp_path / "socket"
+    unix = {"REGISTRY_HTTP_NET": "unix", "REGISTRY_HTTP_ADDR": str(path)}
+
+    async with started(upstream, tmp_path / "data", **unix):
+        with pytest.raises(OSError, match="another process answers"):
+            async with started(upstream, tmp_path / "other", **unix):
+                pass
+        async with (
+            ClientSession(connector=UnixConnector(str(path))) as client,
+            client.get("http://mirror/v2/") as response,
+        ):
+            assert response.status == 200
+
+
 async def test_ipv6(tmp_path: Path, upstream: ScriptedRegistry, client: ClientSession) -> None:
     """An address in brackets is an IPv6 address."""
     try:

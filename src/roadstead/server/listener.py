@@ -1,5 +1,7 @@
 """Listening sockets: TCP or unix, plain or TLS, with a graceful end."""
 
+import errno
+import socket
 import ssl
 import stat
 from collections.abc import Awaitable, Callable
@@ -49,10 +51,10 @@ class Listener:
         return bound
 
     async def listen_unix(self, path: Path) -> None:
-        """Listen on a unix socket; a socket left behind at ``path`` is replaced.
+        """Listen on a unix socket; one that a dead process left at ``path`` is replaced.
 
         Raises:
-            OSError: the path is taken by something else, or cannot be bound.
+            OSError: the path is taken by something else or in use, or cannot be bound.
         """
         _remove_stale_socket(path)
         await self._runner.setup()
@@ -71,4 +73,20 @@ def _remove_stale_socket(path: Path) -> None:
     if not is_socket:
         message = f"{path} exists and is not a socket"
         raise FileExistsError(message)
+    if _is_served(path):
+        raise OSError(errno.EADDRINUSE, "another process answers on it", str(path))
     path.unlink()
+
+
+def _is_served(path: Path) -> bool:
+    """Say whether a process holds the socket; one that died left it to refuse connections."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # noqa: FBT003 - the method of a socket
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            # Busy, of another kind, or not ours to ask: not ours to replace either.
+            return True
+    return True
