@@ -1,11 +1,13 @@
 """The ``roadstead`` command."""
 
+import os
+import sys
 from typing import Annotated
 
 import typer
 
 from roadstead import __version__
-from roadstead.cli import config, demo, explain, serve, simulator, status
+from roadstead.cli import config, demo, explain, privileges, serve, simulator, status
 
 app = typer.Typer(
     name="roadstead",
@@ -47,4 +49,5 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; the installed entry point."""
+    privileges.drop(sys.argv[1:], os.environ)
     app()

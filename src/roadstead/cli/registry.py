@@ -4,11 +4,12 @@
 they do there, so that scripts, units and entry points need no change.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
 from roadstead import __version__
-from roadstead.cli import serve
+from roadstead.cli import privileges, serve
 
 USAGE = """\
 Usage:
@@ -23,6 +24,7 @@ The roadstead command has more to offer: roadstead --help.
 
 def main() -> None:
     """Run the command line; the installed entry point."""
+    privileges.drop(sys.argv[1:], os.environ)
     sys.exit(run(sys.argv[0], sys.argv[1:]))
 
 
