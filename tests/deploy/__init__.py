@@ -1,0 +1,1 @@
+"""What is shipped to run Roadstead: image, Compose files, Kubernetes manifests, units."""
