@@ -20,7 +20,7 @@ from roadstead.errors import ConfigError
 _ROOT = Path(__file__).parents[1]
 _EXAMPLES = _ROOT / "examples"
 _CLIENTS = _EXAMPLES / "clients"
-_UNIT = _EXAMPLES / "roadstead.service"
+_UNIT = _ROOT / "deploy/systemd/roadstead.service"
 
 
 def read_unit(text: str) -> configparser.RawConfigParser:

@@ -14,6 +14,7 @@ from roadstead.config.ciphers import openssl_cipher_list
 from roadstead.config.schema_http import HTTPSettings, TLSSettings
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.status import StatusBoard
+from roadstead.runtime.systemd import InheritedSockets
 from roadstead.server.app import RegistryApp
 from roadstead.server.debug import DebugApp
 from roadstead.server.listener import Listener, RequestHandler
@@ -27,8 +28,11 @@ _log = logging.getLogger("roadstead.runtime")
 class Listeners:
     """Opens listeners one by one; the stack closes them all, draining at the same time."""
 
-    def __init__(self, http: HTTPSettings, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, http: HTTPSettings, stack: AsyncExitStack, *, inherited: InheritedSockets
+    ) -> None:
         self._stack = stack
+        self._inherited = inherited
         self._drain_seconds = http.draintimeout.total_seconds()
         self._context = _tls_context(http.tls) if http.tls.enabled else None
         self._suffix = ", tls" if self._context else ""
@@ -40,6 +44,10 @@ class Listeners:
             OSError: the address cannot be bound.
         """
         listener = self._listener(app)
+        handed_over = self._inherited.claim(address)
+        if handed_over is not None:
+            _log.info("listening on %s, from systemd%s", handed_over.getsockname(), self._suffix)
+            return await listener.listen_on(handed_over, context=self._context)
         if isinstance(address, Path):
             await listener.listen_unix(address)
             _log.info("listening on %s", address)
@@ -69,8 +77,13 @@ class Listeners:
             status=lambda: board.document(mirrors),
             explain=explain,
         )
-        port = await self._listener(app).listen_tcp(address.host, address.port)
-        _log.info("debug server listening %s:%d", address.host or "[::]", port)
+        listener = self._listener(app)
+        handed_over = self._inherited.claim(address)
+        if handed_over is not None:
+            port = await listener.listen_on(handed_over)
+        else:
+            port = await listener.listen_tcp(address.host, address.port)
+        _log.info("debug server listening %s:%s", address.host or "[::]", port)
         if prometheus.enabled:
             _log.info("providing prometheus metrics on %s", prometheus.path)
         return port

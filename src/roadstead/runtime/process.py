@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.listeners import Listeners
 from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
 from roadstead.runtime.status import StatusBoard
+from roadstead.runtime.systemd import InheritedSockets, notify
 from roadstead.runtime.upstreams import open_mirrors
 from roadstead.server.app import RegistryApp
 from roadstead.server.registry import RegistryHandlers
@@ -57,15 +59,22 @@ async def serve(loaded: Loaded) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(loaded):
+    notify_socket = os.environ.pop("NOTIFY_SOCKET", None)
+    async with running(loaded, inherited=InheritedSockets.of_process(os.environ)):
+        notify("READY=1", notify_socket)
         await stop.wait()
+        notify("STOPPING=1", notify_socket)
         _log.info("stopping; requests under way may finish")
     _log.info("stopped")
 
 
 @contextlib.asynccontextmanager
-async def running(loaded: Loaded) -> AsyncIterator[Running]:
+async def running(
+    loaded: Loaded, *, inherited: InheritedSockets | None = None
+) -> AsyncIterator[Running]:
     """Start a mirror, and stop it at the end of the context: gracefully, everything closed.
+
+    Listeners use the ``inherited`` sockets that fit their addresses, and bind the others.
 
     Raises:
         OSError: an address cannot be bound, or a TLS file cannot be used.
@@ -84,7 +93,8 @@ async def running(loaded: Loaded) -> AsyncIterator[Running]:
         health = HealthMonitor(make_checks(settings.health, store))
         health.start()
         stack.push_async_callback(health.aclose)
-        listeners = Listeners(settings.http, stack)
+        inherited = inherited or InheritedSockets([])
+        listeners = Listeners(settings.http, stack, inherited=inherited)
         debug_port = await listeners.open_debug(settings.http, mirrors, board, health)
         apps = _Apps(settings, mirrors, health, observe, report)
         upstream_ports = {}
@@ -93,6 +103,7 @@ async def running(loaded: Loaded) -> AsyncIterator[Running]:
                 opened = await listeners.open(upstream.address, apps.make(name))
                 upstream_ports[name] = opened or 0
         port = await listeners.open(settings.http.address, apps.make(None))
+        inherited.report_unclaimed()
         _log.info("Registry configured as a proxy cache to %s", settings.proxy.remoteurl)
         yield Running(
             mirrors=mirrors,

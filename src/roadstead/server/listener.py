@@ -50,6 +50,15 @@ class Listener:
         bound: int = self._runner.addresses[0][1]
         return bound
 
+    async def listen_on(
+        self, inherited: socket.socket, *, context: ssl.SSLContext | None = None
+    ) -> int | None:
+        """Serve a socket that listens already; return its port, None for a unix socket."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, inherited, ssl_context=context, backlog=1024).start()
+        name = inherited.getsockname()
+        return name[1] if isinstance(name, tuple) else None
+
     async def listen_unix(self, path: Path) -> None:
         """Listen on a unix socket; one that a dead process left at ``path`` is replaced.
 
