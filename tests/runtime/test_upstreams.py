@@ -82,6 +82,7 @@ async def test_an_upstream_may_have_a_port_and_a_host_name(
     ("path", "status", "code"),
     [
         (f"/v2/{APP}/manifests/latest?ns=evil.example", 404, ErrorCode.NAME_UNKNOWN),
+        (f"/v2/{APP}/manifests/latest?ns=evil%0d%0aX:%22", 404, ErrorCode.NAME_UNKNOWN),
         (f"/v2/other/{APP}/manifests/latest?ns=ghcr.io", 400, ErrorCode.NAME_INVALID),
         ("/v2/other/secret/app/manifests/latest", 403, ErrorCode.DENIED),
     ],
@@ -102,6 +103,8 @@ async def test_what_is_not_configured_is_never_dialled(
     ):
         assert response.status == status
         assert code.name in await response.text()
+        assert response.headers["X-Roadstead-Outcome"] == "denied"
+        assert response.headers["X-Roadstead-Reason"]
     assert upstream.requests == other.requests == []
 
 
@@ -122,6 +125,8 @@ async def test_only_images_for_the_listed_platforms_are_fetched(
             assert response.status == 403
         async with client.get(base + str(s390x)) as response:
             assert response.status == 403
+            assert response.headers["X-Roadstead-Outcome"] == "denied"
+            assert "linux/s390x" in response.headers["X-Roadstead-Reason"]
             told = await response.text()
     assert ErrorCode.DENIED.name in told
     assert "linux/amd64, linux/arm64/v8 only" in told

@@ -154,6 +154,7 @@ async def test_a_stale_answer_says_so(rig: Rig, client: ClientSession) -> None:
         assert response.headers["Age"] == "120"
         assert response.headers["Warning"].startswith('299 - "stale, last confirmed 120 s ago')
         assert response.headers["Warning"].count('"') == 2
+        assert response.headers["X-Roadstead-Reason"] in response.headers["Warning"]
         assert "X-Evil" not in response.headers
 
 

@@ -23,6 +23,7 @@ from roadstead.server.endpoints import (
 from roadstead.server.errors import ErrorResponse, render_error
 from roadstead.server.incoming import Incoming
 from roadstead.server.registry import RegistryHandlers, refuse_write
+from roadstead.server.resolve import note_denial
 from roadstead.telemetry import events
 
 _log = logging.getLogger("roadstead.server")
@@ -130,6 +131,7 @@ class RegistryApp:
             return await self._handlers.handle(incoming, endpoint)
         except RoadsteadError as error:
             incoming.failure = str(error)
+            note_denial(incoming, error)
             return render_error(error)
         except Exception as error:  # noqa: BLE001 - see below
             # The boundary of one request: whatever a handler did not foresee is answered in the

@@ -16,7 +16,7 @@ from roadstead.server.blobs import IMMUTABLE, BlobHandlers
 from roadstead.server.errors import ErrorResponse, json_body
 from roadstead.server.incoming import Incoming
 from roadstead.server.ranges import matches_none_of
-from roadstead.server.resolve import find_mirror, note_outcome
+from roadstead.server.resolve import REASON, find_mirror, header_text, note_outcome
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Kind
 
@@ -159,11 +159,9 @@ def _add_freshness(headers: CIMultiDict[str], manifest: ServedManifest) -> None:
         return
     age = int(manifest.age_seconds or 0)
     headers["Age"] = str(age)
-    # RFC 7234 quoted-string; containerd 2 shows 299 warnings to the user.
-    reason = "".join(
-        character if " " <= character <= "~" and character not in '"\\' else " "
-        for character in manifest.stale_reason[:300]
-    )
+    reason = header_text(manifest.stale_reason)
+    headers[REASON] = reason
+    # containerd 2 shows 299 warnings to the user.
     headers["Warning"] = f'299 - "stale, last confirmed {age} s ago: {reason}"'
 
 
