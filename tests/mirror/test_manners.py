@@ -47,6 +47,7 @@ COLD = {
     "nvcr": ANSWERS + CHALLENGE + TOKEN + BLOB_REDIRECTS,
     "redhat": ANSWERS + BLOB_REDIRECTS,
     "istio": ANSWERS,
+    "harbor": ANSWERS + CHALLENGE + TOKEN,
     "cloudsmith": ANSWERS + CHALLENGE + TOKEN + BLOB_REDIRECTS,
 }
 # Where revalidation of a tag needs more than a HEAD: no digest comes with it.

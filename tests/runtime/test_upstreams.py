@@ -1,6 +1,7 @@
 """Several registries through one process: each request reaches the upstream it means."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,31 @@ async def test_a_dead_endpoint_is_passed_over(
         client.get(url_of(mirror) + f"/v2/{APP}/manifests/latest") as response,
     ):
         assert await response.read() == image.content
+
+
+async def test_a_mirror_of_several_registries_is_told_which_one_is_meant(
+    tmp_path: Path, upstream: ScriptedRegistry, other: ScriptedRegistry, client: ClientSession
+) -> None:
+    """A Roadstead asks another one for its ghcr.io, and never gets the other's default."""
+    upstream.add_image(APP, tag="latest", layers=[b"the default upstream's"])
+    image = other.add_image(APP, tag="one", layers=[b"ghcr.io's"])
+    signature = other.add_image(APP, tag="two", subject=image.descriptor)
+    ghcr = "REGISTRY_UPSTREAMS_GHCR.IO_REMOTEURL"
+    async with AsyncExitStack() as stack:
+        far = await stack.enter_async_context(
+            started(upstream, tmp_path / "far", **{ghcr: other.url})
+        )
+        near = await stack.enter_async_context(
+            started(upstream, tmp_path / "near", **{ghcr: url_of(far)})
+        )
+        base = url_of(near) + f"/v2/ghcr.io/{APP}/"
+        async with client.get(base + "manifests/one") as response:
+            assert await response.read() == image.content
+        async with client.get(base + f"blobs/{image.layers[0].digest}") as response:
+            assert await response.read() == b"ghcr.io's"
+        async with client.get(base + "tags/list") as response:
+            assert (await response.json())["tags"] == ["latest", "one", "second", "two"]
+        async with client.get(base + f"referrers/{image.manifest_digest}") as response:
+            (found,) = (await response.json())["manifests"]
+            assert found["digest"] == str(signature.manifest_digest)
+    assert upstream.requests == []

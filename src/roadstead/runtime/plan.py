@@ -13,7 +13,7 @@ from roadstead.config.schema import Settings
 from roadstead.config.schema_proxy import NamedUpstreamSettings, UpstreamSettings
 from roadstead.errors import ConfigError, ConfigProblem
 from roadstead.mirror.routing import RouteRules
-from roadstead.upstream.naming import WELL_KNOWN, is_docker_hub, names_of
+from roadstead.upstream.naming import WELL_KNOWN, is_docker_hub, names_of, namespace_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,11 @@ class PlannedUpstream:
     def endpoints(self) -> tuple[str, ...]:
         """The URLs to ask, in order."""
         return self.settings.endpoints or (self.url,)
+
+    def namespace_at(self, url: str) -> str | None:
+        """Name the registry for an endpoint that is a mirror of it; None at itself."""
+        host, origin = urlsplit(url).netloc, urlsplit(self.url).netloc
+        return namespace_at(host, name=self.name, origin=origin)
 
 
 def plan_upstreams(settings: Settings) -> list[PlannedUpstream]:

@@ -125,6 +125,7 @@ def _client(
         max_manifest_bytes=given.maxmanifestsize,
         tls=tls,
         proxy=given.httpproxy or None,
+        namespace=planned.namespace_at(url),
     )
 
 

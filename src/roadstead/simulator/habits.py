@@ -120,6 +120,20 @@ class LacksSignatures:
             Status(404, "MANIFEST_UNKNOWN", "manifest unknown")(request, reply)
 
 
+@dataclass(slots=True)
+class UnknownUntilFetched:
+    """Answers 404 to HEAD of what nobody has fetched from it yet (Harbor's proxy cache)."""
+
+    _fetched: set[str] = field(default_factory=set)
+
+    def __call__(self, request: HttpRequest, reply: Reply) -> None:
+        """Remember what is fetched, and deny the rest."""
+        if request.method == "GET":
+            self._fetched.add(request.path)
+        elif request.path not in self._fetched and reply.status == HTTPStatus.OK:
+            Status(404, "NOT_FOUND", "not found")(request, reply)
+
+
 @dataclass(frozen=True, slots=True)
 class FallbackTagIsSubject:
     """Answers the tag ``sha256-<hex>`` with the manifest of that very digest (GitLab)."""

@@ -19,6 +19,7 @@ from roadstead.simulator.habits import (
     PullLimit,
     RedirectToTwin,
     SchemaOne,
+    UnknownUntilFetched,
 )
 from roadstead.simulator.stage import IDENTITY_TOKEN_USER, Account, Role, Stage, open_hosts
 
@@ -173,6 +174,12 @@ def _istio(stage: Stage) -> None:
     stage.registry.inject(Unsized(), kind=Kind.BLOB, method="HEAD")
 
 
+def _harbor(stage: Stage) -> None:
+    stage.ask_for_tokens("/service/token", service="harbor-registry")
+    for kind in (Kind.MANIFEST, Kind.BLOB):
+        stage.registry.inject(UnknownUntilFetched(), kind=kind)
+
+
 def _cloudsmith(stage: Stage) -> None:
     stage.ask_for_tokens("/v2/token", service="docker.cloudsmith.io", offers_basic=True)
     stage.keep_blobs_elsewhere()
@@ -271,6 +278,11 @@ MANNERS: Final = {
         registry="registry.istio.io",
         summary="HEAD of a blob without its length",
         behave=_istio,
+    ),
+    "harbor": Manners(
+        registry="a proxy cache of Harbor",
+        summary="404 to HEAD of what nobody has fetched from it yet",
+        behave=_harbor,
     ),
     "cloudsmith": Manners(
         registry="docker.cloudsmith.io",

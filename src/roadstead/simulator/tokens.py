@@ -27,6 +27,7 @@ TOKEN_PATHS = frozenset(
         "/oauth2/token",  # Azure
         "/jwt/auth",  # GitLab
         "/proxy_auth",  # nvcr.io
+        "/service/token",  # Harbor
     }
 )
 """Where registries have their token end points."""

@@ -1,7 +1,7 @@
 """Where a request goes: origins, redirect targets, and addresses that may be printed."""
 
 from dataclasses import dataclass
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -44,6 +44,25 @@ class Origin:
     def url(self) -> str:
         """Address without a path."""
         return f"{self.scheme}://{self.authority}"
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The registry API at an origin.
+
+    ``namespace`` tells a mirror which registry is meant, as containerd does with ``?ns=``.
+    """
+
+    origin: Origin
+    namespace: str | None = None
+
+    def address(self, repository: str, rest: str, **query: object) -> str:
+        """Write the address of something in a repository; a query that is None is left out."""
+        given = {key: value for key, value in query.items() if value is not None}
+        if self.namespace is not None:
+            given["ns"] = self.namespace
+        end = f"?{urlencode(given)}" if given else ""
+        return f"{self.origin.url}/v2/{repository}/{rest}{end}"
 
 
 def redirect_target(url: str, location: str) -> str:

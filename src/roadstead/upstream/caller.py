@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from roadstead.errors import UpstreamError, UpstreamTimeoutError
 from roadstead.oci.reference import RepositoryName
-from roadstead.upstream.address import Origin
+from roadstead.upstream.address import Api
 from roadstead.upstream.answers import MAX_ERROR_BYTES, failure_of
 from roadstead.upstream.auth import AuthSession
 from roadstead.upstream.retry import Retries
@@ -27,23 +27,24 @@ class Caller:
     def __init__(
         self,
         *,
-        origin: Origin,
+        api: Api,
         transport: Transport,
         auth: AuthSession,
         timeouts: Timeouts,
         retries: Retries,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._origin = origin
+        self._api = api
+        self._host = api.origin.authority
         self._transport = transport
         self._auth = auth
         self._timeouts = timeouts
         self._retries = retries
         self._wall_clock = wall_clock
 
-    def address(self, repository: RepositoryName, rest: str) -> str:
+    def address(self, repository: RepositoryName, rest: str, **query: object) -> str:
         """Write the address of something in a repository, such as ``tags/list``."""
-        return f"{self._origin.url}/v2/{repository}/{rest}"
+        return self._api.address(repository, rest, **query)
 
     async def fetch(
         self,
@@ -85,7 +86,7 @@ class Caller:
                 return await self._retries.run(call)
         except TimeoutError as error:
             message = f"gave no complete answer in {total:g} s"
-            raise UpstreamTimeoutError(message, upstream=self._origin.authority) from error
+            raise UpstreamTimeoutError(message, upstream=self._host) from error
 
     @asynccontextmanager
     async def open(
@@ -127,7 +128,7 @@ class Caller:
             answer.status,
             answer.headers,
             answer.body,
-            upstream=self._origin.authority,
+            upstream=self._host,
             now=self._wall_clock(),
             hide=[answer.authorization],
         )

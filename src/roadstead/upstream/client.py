@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any, Self
-from urllib.parse import urlencode
 
 from roadstead.errors import RepositoryUnknownError, UpstreamProtocolError
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import Reference, RepositoryName
-from roadstead.upstream.address import Origin
+from roadstead.upstream.address import Api, Origin
 from roadstead.upstream.answers import REDIRECTS
 from roadstead.upstream.auth import AuthSession
 from roadstead.upstream.base import FetchedManifest, ManifestHead, TagPage
@@ -48,7 +47,8 @@ class RegistryUpstream:
     are hosts (or ``host:port``) of token servers outside the registry's own domain. ``tls``
     replaces the system's trust in certificates. ``proxy`` is the address of an HTTP proxy for all
     that this upstream needs, with or without user information; None leaves it to HTTP_PROXY,
-    HTTPS_PROXY and NO_PROXY. ``clock`` counts the life of tokens.
+    HTTPS_PROXY and NO_PROXY. ``namespace`` is the registry that is meant, for a mirror of several.
+    ``clock`` counts the life of tokens.
 
     Raises:
         ValueError: ``url`` or ``proxy`` is no http or https address; ``proxy`` is not repeated.
@@ -65,9 +65,11 @@ class RegistryUpstream:
         max_manifest_bytes: int = DEFAULT_MAX_MANIFEST_BYTES,
         tls: ClientTls | None = None,
         proxy: str | None = None,
+        namespace: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._origin = Origin.parse(url)
+        api = Api(self._origin, namespace)
         bounds = timeouts or Timeouts()
         outbound = Outbound(self._origin, tls=tls, proxy=proxy)
         self._transport = Transport(upstream=self.host, timeouts=bounds, outbound=outbound)
@@ -86,7 +88,7 @@ class RegistryUpstream:
             clock=clock,
         )
         self._caller = Caller(
-            origin=self._origin,
+            api=api,
             transport=self._transport,
             auth=self._auth,
             timeouts=bounds,
@@ -95,7 +97,7 @@ class RegistryUpstream:
         self._manifests = ManifestCalls(self._caller, max_bytes=max_manifest_bytes)
         self._blobs = BlobCalls(self._caller, upstream=self.host)
         self._opener = BlobOpener(
-            origin=self._origin,
+            api=api,
             auth=self._auth,
             timeouts=bounds,
             outbound=outbound,
@@ -161,9 +163,7 @@ class RegistryUpstream:
         self, repository: RepositoryName, *, limit: int | None, after: str | None
     ) -> TagPage:
         """See Upstream."""
-        query = {"n": limit, "last": after}
-        given = urlencode({key: value for key, value in query.items() if value is not None})
-        url = self._caller.address(repository, f"tags/list{'?' if given else ''}{given}")
+        url = self._caller.address(repository, "tags/list", n=limit, last=after)
         answer = await self._caller.fetch("GET", repository, url, limit_bytes=_MAX_LISTING_BYTES)
         if answer.status == HTTPStatus.NOT_FOUND:
             raise RepositoryUnknownError(repository)

@@ -27,6 +27,18 @@ def is_docker_hub(host: str) -> bool:
     return host in DOCKER_HUB
 
 
+def namespace_at(host: str, *, name: str, origin: str) -> str | None:
+    """Return what to send as ``?ns=`` to ``host``: the registry that it is asked for.
+
+    None where it is that registry itself. ``name`` is the upstream's name; one that is no host
+    name says nothing, and the registry is the one at ``origin``, the host of its remoteurl.
+    """
+    registry = name if "." in name or ":" in name else origin
+    if is_docker_hub(registry):
+        return None if is_docker_hub(host) else "docker.io"
+    return None if host == registry else registry
+
+
 def names_of(host: str, aliases: tuple[str, ...] = ()) -> frozenset[str]:
     """Return the names for which a default upstream at ``host`` may answer.
 

@@ -25,7 +25,7 @@ from roadstead.errors import (
 )
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
-from roadstead.upstream.address import Origin
+from roadstead.upstream.address import Api
 from roadstead.upstream.answers import (
     MAX_ERROR_BYTES,
     failure_of,
@@ -115,14 +115,14 @@ class BlobOpener:
     def __init__(
         self,
         *,
-        origin: Origin,
+        api: Api,
         auth: AuthSession,
         timeouts: Timeouts,
         outbound: Outbound,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._origin = origin
-        self._host = origin.authority
+        self._api = api
+        self._host = api.origin.authority
         self._auth = auth
         self._timeouts = timeouts
         self._wall_clock = wall_clock
@@ -176,7 +176,7 @@ class BlobOpener:
     def _ask(
         self, repository: RepositoryName, digest: Digest, offset: int
     ) -> tuple[Arrived, Dialogue]:
-        url = f"{self._origin.url}/v2/{repository}/blobs/{digest}"
+        url = self._api.address(repository, f"blobs/{digest}")
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         dialogue = self._auth.dialogue(repository)
         self._on_loop(dialogue.begin())
