@@ -25,6 +25,7 @@ SAMPLES: Final = {
     "http.net": "tcp",
     "http.prefix": "/mirror/",
     "http.draintimeout": "1m",
+    "http.shutdowndelay": "5s",
     "http.headers.x-one[0]": "a",
     "http.tls.certificate": "/crt",
     "http.tls.key": "/key",

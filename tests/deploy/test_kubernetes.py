@@ -122,7 +122,8 @@ def test_the_pod_fits_the_configuration(source: str, tmp_path: Path) -> None:
     assert debug is not None
     assert ports == {"registry": address.port, "debug": debug.port}
     assert settings.storage.filesystem.rootdirectory in mounts
-    assert pod["terminationGracePeriodSeconds"] > settings.http.draintimeout.total_seconds()
+    stopping = settings.http.shutdowndelay + settings.http.draintimeout
+    assert pod["terminationGracePeriodSeconds"] > stopping.total_seconds()
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert pod["securityContext"]["runAsNonRoot"]
     named = (settings.http.tls.certificate, settings.proxy.credentialsfile)

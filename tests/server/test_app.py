@@ -39,7 +39,7 @@ async def broken(
         listener=None,
         extra_headers={},
         prefix="/",
-        is_healthy=lambda: True,
+        standing=rig,
         observe=told.append,
         report=exchanges.append,
     )

@@ -54,8 +54,13 @@ class Rig:
     events: list[Event]
     exchanges: list[Exchange] = field(default_factory=list)
     healthy: bool = True
+    draining: bool = False
     url: str = ""
     port: int = 0
+
+    def is_healthy(self) -> bool:
+        """Say what the health checks would say."""
+        return self.healthy
 
     def served(self) -> list[str]:
         """Return the outcomes of all that was served so far."""
@@ -159,7 +164,7 @@ async def serving(rig: Rig, *, prefix: str = "/", drain_seconds: float = 1.0) ->
         listener=None,
         extra_headers={"X-Content-Type-Options": ["nosniff"]},
         prefix=prefix,
-        is_healthy=lambda: rig.healthy,
+        standing=rig,
         observe=rig.events.append,
         report=rig.exchanges.append,
     )

@@ -32,6 +32,11 @@ HTTP = (
     Key("http.net", _WORKS, "`tcp` or `unix`"),
     Key("http.prefix", _WORKS, "a path in front of `/v2/`; missing slashes are added"),
     Key("http.draintimeout", _WORKS, "how long running transfers may take to end at a stop"),
+    Key(
+        "http.shutdowndelay",
+        _WORKS,
+        "how long the mirror goes on serving after it was told to stop, while `/readyz` fails",
+    ),
     Key("http.headers.*[]", _WORKS, "added to every routed answer"),
     Key("http.tls.certificate", _WORKS, "PEM file; turns TLS on"),
     Key("http.tls.key", _WORKS, "PEM file"),

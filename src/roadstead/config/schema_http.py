@@ -141,6 +141,7 @@ class HTTPSettings(Section):
     addr: str = DEFAULT_ADDRESS
     prefix: Annotated[str, AfterValidator(_prefix)] = ""
     draintimeout: Duration = timedelta(seconds=10)
+    shutdowndelay: Duration = timedelta(0)
     headers: Annotated[dict[str, Texts], AfterValidator(_sendable)] = Field(default_factory=dict)
     tls: TLSSettings = TLSSettings()
     debug: DebugSettings = DebugSettings()

@@ -13,6 +13,7 @@ from roadstead.config.address import SocketAddress
 from roadstead.config.ciphers import openssl_cipher_list
 from roadstead.config.schema_http import HTTPSettings, TLSSettings
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets
 from roadstead.server.app import RegistryApp
@@ -20,7 +21,6 @@ from roadstead.server.debug import DebugApp
 from roadstead.server.listener import Listener, RequestHandler
 from roadstead.server.tls import TlsFiles, make_context, minimum_version
 from roadstead.telemetry.debugvars import vars_snapshot
-from roadstead.telemetry.health import HealthMonitor
 
 _log = logging.getLogger("roadstead.runtime")
 
@@ -57,7 +57,7 @@ class Listeners:
         return port
 
     async def open_debug(
-        self, http: HTTPSettings, mirrors: Mirrors, board: StatusBoard, health: HealthMonitor
+        self, http: HTTPSettings, mirrors: Mirrors, board: StatusBoard, readiness: Readiness
     ) -> int | None:
         """Serve the debug pages, if they are wanted; return the port."""
         address = http.debug.address
@@ -70,7 +70,8 @@ class Listeners:
             return asdict(await mirrors.explain(reference))
 
         app = DebugApp(
-            health=health.status,
+            health=readiness.health.status,
+            ready=readiness.document,
             variables=lambda: vars_snapshot(metrics, sys.argv),
             metrics=metrics.render,
             metrics_path=prometheus.path if prometheus.enabled else None,

@@ -19,6 +19,7 @@ from roadstead.errors import StorageError
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.listeners import Listeners
 from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
+from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets, notify
 from roadstead.runtime.upstreams import open_mirrors
@@ -47,6 +48,19 @@ class Running:
     port: int | None
     debug_port: int | None
     upstream_ports: dict[str, int]
+    readiness: Readiness
+
+    async def stand_down(self, seconds: float, *, hurry: asyncio.Event) -> None:
+        """Go on serving for so long, but say to whoever asks that this mirror is about to stop.
+
+        Load balancers see ``/readyz`` fail and send new clients elsewhere; clients with an open
+        connection are told to close it. ``hurry`` (a second signal) ends the wait.
+        """
+        self.readiness.draining = True
+        if seconds > 0:
+            _log.info("standing down; serving for %g s more", seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(hurry.wait(), seconds)
 
 
 async def serve(loaded: Loaded) -> None:
@@ -60,10 +74,13 @@ async def serve(loaded: Loaded) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     notify_socket = os.environ.pop("NOTIFY_SOCKET", None)
-    async with running(loaded, inherited=InheritedSockets.of_process(os.environ)):
+    inherited = InheritedSockets.of_process(os.environ)
+    async with running(loaded, inherited=inherited) as mirror:
         notify("READY=1", notify_socket)
         await stop.wait()
         notify("STOPPING=1", notify_socket)
+        stop.clear()
+        await mirror.stand_down(loaded.settings.http.shutdowndelay.total_seconds(), hurry=stop)
         _log.info("stopping; requests under way may finish")
     _log.info("stopped")
 
@@ -95,8 +112,9 @@ async def running(
         stack.push_async_callback(health.aclose)
         inherited = inherited or InheritedSockets([])
         listeners = Listeners(settings.http, stack, inherited=inherited)
-        debug_port = await listeners.open_debug(settings.http, mirrors, board, health)
-        apps = _Apps(settings, mirrors, health, observe, report)
+        readiness = Readiness(health, board)
+        debug_port = await listeners.open_debug(settings.http, mirrors, board, readiness)
+        apps = _Apps(settings, mirrors, readiness, observe, report)
         upstream_ports = {}
         for name, upstream in settings.upstreams.items():
             if upstream.address is not None:
@@ -111,6 +129,7 @@ async def running(
             port=port,
             debug_port=debug_port,
             upstream_ports=upstream_ports,
+            readiness=readiness,
         )
 
 
@@ -121,13 +140,13 @@ class _Apps:
         self,
         settings: Settings,
         mirrors: Mirrors,
-        health: HealthMonitor,
+        readiness: Readiness,
         observe: Observer,
         report: RequestLogs,
     ) -> None:
         self._settings = settings
         self._mirrors = mirrors
-        self._health = health
+        self._readiness = readiness
         self._observe = observe
         self._report = report
         self._handlers = RegistryHandlers(
@@ -146,7 +165,7 @@ class _Apps:
             listener=listener,
             extra_headers=http.headers,
             prefix=http.prefix,
-            is_healthy=self._health.is_healthy,
+            standing=self._readiness,
             observe=self._observe,
             report=self._report,
         )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from aiohttp import web
 
@@ -29,6 +30,17 @@ from roadstead.telemetry import events
 _log = logging.getLogger("roadstead.server")
 
 
+class Standing(Protocol):
+    """How the process stands: what every request is gated on."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether it is about to stop, so that no connection should be kept for another request."""
+
+    def is_healthy(self) -> bool:
+        """Say whether no health check is failing."""
+
+
 class RegistryApp:
     """The request handler of the main listener."""
 
@@ -40,7 +52,7 @@ class RegistryApp:
         listener: str | None,
         extra_headers: Mapping[str, Iterable[str]],
         prefix: str,
-        is_healthy: Callable[[], bool],
+        standing: Standing,
         observe: events.Observer,
         report: Callable[[events.Exchange], None],
     ) -> None:
@@ -60,7 +72,7 @@ class RegistryApp:
             *((name, value) for name, values in extra_headers.items() for value in values),
         ]
         self._prefix = prefix.rstrip("/")
-        self._is_healthy = is_healthy
+        self._standing = standing
         self._observe = observe
         self._report = report
 
@@ -69,6 +81,8 @@ class RegistryApp:
         incoming = Incoming(request)
         # Else aiohttp tells its own and Python's version.
         incoming.common_headers["Server"] = "roadstead"
+        if self._standing.draining:
+            incoming.common_headers["Connection"] = "close"
         try:
             response = await self._answer(incoming)
         except asyncio.CancelledError:
@@ -83,7 +97,7 @@ class RegistryApp:
         return response
 
     async def _answer(self, incoming: Incoming) -> web.StreamResponse:
-        if not self._is_healthy():
+        if not self._standing.is_healthy():
             return ErrorResponse(
                 ErrorCode.UNAVAILABLE, detail="health check failed: please see /debug/health"
             )

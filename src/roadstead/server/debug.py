@@ -1,4 +1,4 @@
-"""The debug listener: health, variables, metrics (facts/registry.md 5.1), status."""
+"""The debug listener: health, readiness, variables, metrics (facts/registry.md 5.1), status."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -16,6 +16,7 @@ class DebugApp:
         self,
         *,
         health: Callable[[], Mapping[str, str]],
+        ready: Callable[[str], tuple[bool, Mapping[str, Any]]],
         variables: Callable[[], Mapping[str, Any]],
         metrics: Callable[[], tuple[bytes, str]],
         metrics_path: str | None,
@@ -24,11 +25,13 @@ class DebugApp:
     ) -> None:
         """Take what to show.
 
-        ``health`` maps each failing check to its error; ``metrics`` gives a body and its
+        ``health`` maps each failing check to its error; ``ready`` says whether the mirror should
+        get requests, given the upstreams that the caller requires; ``metrics`` gives a body and its
         content type; ``metrics_path`` is None when Prometheus is not enabled; ``status`` and
         ``explain`` are documents for the commands of these names.
         """
         self._health = health
+        self._ready = ready
         self._variables = variables
         self._metrics = metrics
         self._metrics_path = metrics_path
@@ -43,6 +46,11 @@ class DebugApp:
             body, content_type = self._metrics()
             return web.Response(body=body, headers={"Content-Type": content_type})
         match request.path:
+            case "/livez":
+                return _json({"live": True})
+            case "/readyz":
+                ready, document = self._ready(request.query.get("upstreams", ""))
+                return _json(document, status=200 if ready else 503)
             case "/debug/health":
                 failing = dict(self._health())
                 return _json(failing, status=503 if failing else 200)

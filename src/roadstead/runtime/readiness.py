@@ -1,0 +1,47 @@
+"""Whether the mirror should get requests, for load balancers and orchestrators.
+
+A mirror whose upstreams are away is ready: it serves what it holds. Whoever has another mirror to
+send clients to can ask for upstreams by name, and gets "not ready" while one of them is away.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from roadstead.runtime.status import StatusBoard
+from roadstead.telemetry.health import HealthMonitor
+
+ALL_UPSTREAMS = "all"
+
+
+@dataclass(slots=True)
+class Readiness:
+    """The state behind ``/readyz``; ``draining`` is set when the process begins to stop."""
+
+    health: HealthMonitor
+    board: StatusBoard
+    draining: bool = False
+
+    def is_healthy(self) -> bool:
+        """Say whether no health check is failing; asked once per request."""
+        return self.health.is_healthy()
+
+    def document(self, required: str) -> tuple[bool, Mapping[str, Any]]:
+        """Say whether the mirror is ready, and why not.
+
+        ``required`` names upstreams, separated by commas, that must be well too; ``all`` is all.
+        """
+        failing = self.health.status()
+        upstreams = {
+            name: any(member.healthy for member in upstream.status())
+            for name, upstream in self.board.upstreams.items()
+        }
+        names = required.split(",") if required else []
+        wanted = upstreams if ALL_UPSTREAMS in names else names
+        ready = not failing and not self.draining and all(map(upstreams.get, wanted))
+        return ready, {
+            "ready": ready,
+            "draining": self.draining,
+            "failing": failing,
+            "upstreams": {name: "well" if well else "away" for name, well in upstreams.items()},
+        }
