@@ -200,6 +200,27 @@ async def test_the_true_cause_is_told_when_nothing_is_held(
         await rig.mirror.manifest(APP, LATEST)
 
 
+@pytest.mark.parametrize(("asked", "seconds"), [(None, 1), (3, 3), (3600, 5)])
+async def test_a_rate_limit_is_not_asked_about_at_once_again(
+    rig: Rig, asked: int | None, seconds: int
+) -> None:
+    """Clients repeat a 429 within milliseconds; upstream hears of it when the pause is over."""
+    rig.upstream.add_image(APP, tag="latest")
+    headers = {} if asked is None else {"Retry-After": str(asked)}
+    limit = faults.Status(429, "TOOMANYREQUESTS", headers=headers)
+    rig.upstream.inject(limit, kind=RequestKind.MANIFEST, method="GET")
+    for _ in range(6):
+        with pytest.raises(UpstreamRateLimitedError):
+            await rig.mirror.manifest(APP, LATEST)
+    meanwhile = manifest_requests(rig)
+    rig.clock.advance(seconds)
+    with pytest.raises(UpstreamRateLimitedError):
+        await rig.mirror.manifest(APP, LATEST)
+
+    assert meanwhile == ["HEAD", "GET"]
+    assert manifest_requests(rig) == ["HEAD", "GET"] * 2
+
+
 async def test_a_manifest_that_is_not_what_was_asked_for_is_refused(rig: Rig) -> None:
     """Wrong bytes for a digest are an error, and nothing of them is kept."""
     image = rig.upstream.add_image(APP)

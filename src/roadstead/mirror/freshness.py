@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from roadstead.errors import UpstreamRateLimitedError
 from roadstead.oci.digest import Digest
 
 # How many times longer tags stay fresh as the pulls that are left dwindle: (fraction, factor).
@@ -46,6 +47,16 @@ class FreshnessRules:
     def is_immutable(self, tag: str) -> bool:
         """Say whether this tag never moves."""
         return self.immutable is not None and self.immutable.fullmatch(tag) is not None
+
+    def remember_refusal_for(self, error: Exception) -> float:
+        """Return for how long, in seconds, the same question gets the same refusal.
+
+        A 429 passes sooner than others: after the pause that it asks for, or a second.
+        containerd repeats it five times at once (facts/protocol.md, 2.2).
+        """
+        if isinstance(error, UpstreamRateLimitedError):
+            return min(error.retry_after_seconds or 1.0, self.negative_ttl)
+        return self.negative_ttl
 
 
 @dataclass(slots=True)

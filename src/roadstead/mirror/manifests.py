@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from cachetools import LRUCache, TTLCache
+from cachetools import LRUCache, TLRUCache
 
 from roadstead.errors import (
     ContentError,
@@ -17,6 +17,7 @@ from roadstead.errors import (
     UnknownContentError,
     UpstreamDeniedError,
     UpstreamError,
+    UpstreamRateLimitedError,
     UpstreamTimeoutError,
     UpstreamUnauthorizedError,
     UpstreamUnavailableError,
@@ -50,7 +51,12 @@ _CACHED_BYTES = 64 * 1024 * 1024
 _KNOWN_TAGS = 50_000
 _KNOWN_REFUSALS = 10_000
 # What upstream will not change its mind about within seconds.
-_REFUSALS = (ManifestUnknownError, UpstreamUnauthorizedError, UpstreamDeniedError)
+_REFUSALS = (
+    ManifestUnknownError,
+    UpstreamUnauthorizedError,
+    UpstreamDeniedError,
+    UpstreamRateLimitedError,
+)
 # Troubles in which upstream would not give blobs either.
 _OUTAGES = (UpstreamUnreachableError, UpstreamTimeoutError, UpstreamUnavailableError)
 
@@ -95,8 +101,10 @@ class Manifests:
             _CACHED_BYTES, getsizeof=lambda manifest: len(manifest.content) + 500
         )
         self._tags: LRUCache[tuple[RepositoryName, Tag], TagState] = LRUCache(_KNOWN_TAGS)
-        self._refusals: TTLCache[tuple[RepositoryName, Reference], Exception] = TTLCache(
-            _KNOWN_REFUSALS, rules.negative_ttl, timer=clock
+        self._refusals: TLRUCache[tuple[RepositoryName, Reference], Exception] = TLRUCache(
+            _KNOWN_REFUSALS,
+            ttu=lambda _key, error, now: now + rules.remember_refusal_for(error),
+            timer=clock,
         )
         self._descriptions = Descriptions(store=store, rules=platforms or PlatformRules())
         self._fetches: Coalescer[tuple[RepositoryName, Reference], ServedManifest] = Coalescer()
@@ -200,7 +208,8 @@ class Manifests:
         """
         refusal = self._refusals.get(key)
         if refusal is not None:
-            raise refusal
+            # Or its traceback would grow with each time that it is raised.
+            raise refusal.with_traceback(None)
         try:
             fetched, joined = await self._fetches.run(key, work)
         except _REFUSALS as error:

@@ -48,6 +48,10 @@ class PullLimit:
             self._pulls.popleft()
         return len(self._pulls)
 
+    def forget(self) -> None:
+        """Begin a new window: no pull counts any more."""
+        self._pulls.clear()
+
     def __call__(self, request: HttpRequest, reply: Reply) -> None:
         """Count a manifest, and tell what is left; refuse one that is too many."""
         if reply.status != HTTPStatus.OK:
