@@ -5,6 +5,10 @@ RoadsteadError
 ├── NamespaceConflictError         a request names two upstreams at once
 ├── RepositoryDeniedError          the configuration does not let this repository through
 ├── PlatformDeniedError            the configuration does not let this platform through
+├── AccessError                    the configuration does not let this caller do this
+│   ├── AuthenticationRequiredError
+│   ├── AccessDeniedError
+│   └── TooManyAttemptsError
 ├── UnknownContentError            upstream (or the store) says: no such thing
 │   ├── NamespaceUnknownError
 │   ├── RepositoryUnknownError
@@ -79,6 +83,32 @@ class PlatformDeniedError(RoadsteadError):
         )
         self.repository = repository
         self.reference = reference
+
+
+class AccessError(RoadsteadError):
+    """Who asks may not do what was asked for; no message holds a credential."""
+
+
+class AuthenticationRequiredError(AccessError):
+    """The caller has not proved who it is, or not well enough (401)."""
+
+    def __init__(self, challenge: str, *, wanted: object = None) -> None:
+        """``challenge`` says how to do it (Www-Authenticate); ``wanted`` is what it is for."""
+        super().__init__("authentication required")
+        self.challenge = challenge
+        self.wanted = wanted
+
+
+class AccessDeniedError(AccessError):
+    """This caller may not do this, whatever else it shows (403)."""
+
+
+class TooManyAttemptsError(AccessError):
+    """So many credentials of this client were wrong that no more are looked at for a while."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__("too many wrong credentials; wait before the next attempt")
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnknownContentError(RoadsteadError):

@@ -32,3 +32,20 @@ def test_one_notice_says_what_is_odd(tmp_path: Path, text: str, notice: str) -> 
 def test_ordinary_settings_get_none(tmp_path: Path, text: str) -> None:
     """A zero is a zero in any unit."""
     assert notice_texts(examine_text(tmp_path, f"{MINIMAL}{text}")) == []
+
+
+def test_credentials_are_asked_for_knowingly(tmp_path: Path) -> None:
+    """Docker's habit, clear text, and rules that make the question needless are all named."""
+    text = """\
+proxy: {remoteurl: 'https://x'}
+auth: {htpasswd: {realm: r, path: p}}
+"""
+    rules = "access: {rules: [{allow: everybody}, {allow: everybody, networks: 10.0.0.0/8}]}\n"
+
+    def paths(text: str) -> list[str]:
+        return [notice.path for notice in examine_text(tmp_path, f"{MINIMAL}{text}").notices]
+
+    assert paths(text) == ["auth", "auth.htpasswd"]
+    assert paths(text + rules) == ["auth.htpasswd", "access.rules[0].allow"]
+    silly = examine_text(tmp_path, f"{MINIMAL}{HUB}auth: {{silly: {{realm: r, service: s}}}}")
+    assert [notice.path for notice in silly.notices] == ["auth", "auth.silly"]

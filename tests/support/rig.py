@@ -18,6 +18,7 @@ from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.pump import RetryPolicy
 from roadstead.mirror.routing import Router, RouteRules
 from roadstead.oci.reference import RepositoryName, Tag
+from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
 from roadstead.server.listener import Listener
 from roadstead.server.registry import RegistryHandlers
@@ -151,14 +152,17 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
 
 
 @contextlib.asynccontextmanager
-async def serving(rig: Rig, *, prefix: str = "/", drain_seconds: float = 1.0) -> AsyncIterator[Rig]:
-    """Serve a rig's mirror on a loopback port."""
+async def serving(
+    rig: Rig, *, prefix: str = "/", drain_seconds: float = 1.0, gate: Gate | None = None
+) -> AsyncIterator[Rig]:
+    """Serve a rig's mirror on a loopback port; without a gate everybody may pull."""
     app = RegistryApp(
         RegistryHandlers(
             rig.mirrors,
             catalog_max_entries=1000,
             tags_max_entries=1000,
             observe=rig.events.append,
+            gate=gate,
         ),
         is_upstream=rig.mirrors.knows,
         listener=None,

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
+from roadstead.config.compat_access import ACCESS, AUTH
 from roadstead.config.compat_served import GENERAL, HEALTH, HTTP
 from roadstead.config.compat_stored import RESERVED, STORAGE
-from roadstead.config.compat_unused import AUTH, MIDDLEWARE, NOTIFICATIONS, PUSHES, REDIS
+from roadstead.config.compat_unused import MIDDLEWARE, NOTIFICATIONS, PUSHES, REDIS
 from roadstead.config.compat_upstream import PROXY, UPSTREAMS
 from roadstead.config.document import Value
 from roadstead.config.key import ANY_NAME, Key, Node, Status, tree
@@ -28,6 +29,7 @@ GROUPS: Final = {
     "Further upstreams, and all of them": UPSTREAMS,
     "Health": HEALTH,
     "Authentication of clients": AUTH,
+    "Who may pull what": ACCESS,
     "Middleware": MIDDLEWARE,
     "Notifications": NOTIFICATIONS,
     "Redis": REDIS,
@@ -66,7 +68,7 @@ def assess(document: dict[str, Value]) -> Assessment:
                 fix="add storage: {filesystem: {rootdirectory: /var/lib/registry}}",
             )
         )
-    checked["auth"] = _no_auth(checked.get("auth"), assessment)
+    checked["auth"] = _one_provider(checked.get("auth"), assessment)
     assessment.document = _section(checked, TREE, "", assessment)
     return assessment
 
@@ -176,8 +178,8 @@ def _one_driver(value: Value, problems: list[ConfigProblem]) -> Value:
     return section
 
 
-def _no_auth(value: Value, assessment: Assessment) -> Value:
-    """Refuse every way to authenticate clients but none; empty settings count as well."""
+def _one_provider(value: Value, assessment: Assessment) -> Value:
+    """Check that ``auth`` names at most one provider, and one that there is."""
     section = as_section(value)
     if not isinstance(section, dict) or not section:
         return None
@@ -185,17 +187,19 @@ def _no_auth(value: Value, assessment: Assessment) -> Value:
         reason = f"must provide exactly one type. Provided: [{' '.join(sorted(section))}]"
         assessment.problems.append(ConfigProblem("auth", "a section", reason, "keep one"))
         return None
-    name = next(iter(section))
-    auth = TREE.children["auth"]
-    node = auth.children.get(name)
-    if node is not None and node.key is not None and node.key.status is Status.ACCEPTED:
-        assessment.accepted.append(join("auth", name))
+    name, given = next(iter(section.items()))
+    known = TREE.children["auth"].names
+    if name not in known:
+        # Not a mere warning: whoever wrote one wanted the mirror closed.
+        meant = suggestion(name, known) or "htpasswd, silly or none"
+        reason = "is no way to authenticate, and ignoring it would open the mirror"
+        problem = ConfigProblem(
+            join("auth", name), describe(name, given), reason, f"did you mean {meant}?"
+        )
+        assessment.problems.append(problem)
         return None
-    # Unknown providers are refused too: whoever wrote one wanted the mirror closed.
-    key = auth.children["token"].key if node is None else node.key
-    if key is not None:
-        assessment.problems.append(_refusal(join("auth", name), section[name], key))
-    return None
+    # A provider without settings lacks those that it needs, which the models say.
+    return {name: {} if given is None or given == "" else given}
 
 
 def _refusal(path: str, value: Value, key: Key) -> ConfigProblem:

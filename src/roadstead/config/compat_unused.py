@@ -4,29 +4,8 @@ from roadstead.config.key import Key, Status, family
 
 _ACCEPTED = Status.ACCEPTED
 _IGNORED = Status.IGNORED
-_REFUSED = Status.REFUSED
 
-_OPEN = "clients are not authenticated by this version, and ignoring it would open the mirror"
-_GUARD = (
-    "use http.tls.clientcas or an authenticating proxy in front of the mirror, "
-    "or say auth: none to admit everybody"
-)
 _PUSH = "is about pushed images, and nothing is pushed to a mirror"
-
-AUTH = (
-    Key("auth.none", _ACCEPTED, "everybody who can reach the mirror may pull"),
-    Key("auth.silly", _REFUSED, _OPEN, fix=_GUARD),
-    *family("auth.silly", _REFUSED, "realm service"),
-    Key("auth.htpasswd", _REFUSED, _OPEN, fix=_GUARD),
-    *family("auth.htpasswd", _REFUSED, "realm path"),
-    Key("auth.token", _REFUSED, _OPEN, fix=_GUARD),
-    *family(
-        "auth.token",
-        _REFUSED,
-        "realm service issuer rootcertbundle autoredirect=false autoredirectpath=/auth/token/ jwks "
-        "signingalgorithms[]",
-    ),
-)
 
 _STORAGE_OPTIONS = (
     "baseurl privatekey keypairid duration=20m ipfilteredby awsregion updatefrequency=12h "

@@ -10,11 +10,14 @@ from roadstead.config.document import Value
 from roadstead.config.fields import Section
 from roadstead.config.notice import Level, Notice
 from roadstead.config.schema import Settings
+from roadstead.config.schema_access import AccessSettings
 from roadstead.config.schema_http import HTTPSettings
 from roadstead.config.schema_proxy import DOCKER_HUB, ProxySettings
 
 # Hosts that people take for Docker Hub's registry.
 _NOT_THE_HUB: Final = frozenset({"docker.io", "hub.docker.com", "www.docker.com"})
+
+_SHORTEST_SECRET: Final = 16
 
 
 def remarks(settings: Settings, document: dict[str, Value]) -> list[Notice]:
@@ -22,6 +25,7 @@ def remarks(settings: Settings, document: dict[str, Value]) -> list[Notice]:
     return [
         *_about_proxy(settings.proxy, document.get("proxy")),
         *_about_http(settings.http),
+        *_about_access(settings),
         *_about_bare_durations(settings, document, ""),
     ]
 
@@ -64,6 +68,39 @@ def _about_http(http: HTTPSettings) -> Iterator[Notice]:
     elif http.tls.clientauth == "request-client-cert":
         text = "lets every client in, so no certificate is asked for"
         yield Notice(Level.WARNING, "http.tls.clientauth", text)
+
+
+def _about_access(settings: Settings) -> Iterator[Notice]:
+    auth, access = settings.auth, settings.access
+    if auth.is_set and not _lets_in_otherwise(access):
+        text = (
+            "asks for credentials, and Docker answers a mirror in registry-mirrors with the "
+            "user's Docker Hub password; for such clients let a rule of access go by networks, "
+            "headers or certificates (docs/access.md)"
+        )
+        yield Notice(Level.WARNING, "auth", text)
+    if auth.htpasswd is not None and not settings.http.tls.enabled:
+        text = "crosses the network in clear text without http.tls or a proxy that has TLS"
+        yield Notice(Level.WARNING, "auth.htpasswd", text)
+    if auth.silly is not None:
+        text = "lets in whoever sends any Authorization header; use it for development only"
+        yield Notice(Level.WARNING, "auth.silly", text)
+    for index, header in enumerate(access.headers):
+        if len(header.secret.reveal()) < _SHORTEST_SECRET:
+            text = "is short enough to be guessed; make one with: openssl rand -hex 32"
+            yield Notice(Level.WARNING, f"access.headers[{index}].secret", text)
+    for index, rule in enumerate(access.rules):
+        if "everybody" in rule.allow and not rule.networks and auth.is_set:
+            text = "lets in clients that show nothing, although auth asks for credentials"
+            yield Notice(Level.WARNING, f"access.rules[{index}].allow", text)
+
+
+def _lets_in_otherwise(access: AccessSettings) -> bool:
+    """Say whether some clients get in without a password or token."""
+    principals = [who for rule in access.rules for who in rule.allow]
+    if not access.rules:
+        return bool(access.headers)
+    return any(not who.startswith(("user:", "group:")) for who in principals)
 
 
 def _about_bare_durations(settings: Section, given: Value, path: str) -> Iterator[Notice]:

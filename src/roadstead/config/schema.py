@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from roadstead.config.document import resolve
 from roadstead.config.fields import LogLevel, Number, Required, Section
 from roadstead.config.refusal import UnusableValueError
+from roadstead.config.schema_access import AccessSettings, AuthSettings
 from roadstead.config.schema_health import HealthSettings
 from roadstead.config.schema_http import HTTPSettings
 from roadstead.config.schema_proxy import (
@@ -95,6 +96,8 @@ class Settings(Section):
     storage: StorageSettings = StorageSettings()
     http: HTTPSettings = HTTPSettings()
     health: HealthSettings = HealthSettings()
+    auth: AuthSettings = AuthSettings()
+    access: AccessSettings = AccessSettings()
     catalog: CatalogSettings = CatalogSettings()
     tags: TagsSettings = TagsSettings()
     proxy: ProxySettings = ProxySettings()

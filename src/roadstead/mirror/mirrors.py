@@ -41,6 +41,10 @@ class Mirrors:
         destination = self._router.route(repository, hints)
         return self._mirrors[destination.upstream], destination
 
+    def owner(self, stored: RepositoryName) -> tuple[str, str]:
+        """Return the upstream of a repository that is held, and its name there."""
+        return self._router.owner(stored)
+
     async def explain(self, text: str) -> Explanation:
         """Say what would become of a pull of ``text``, such as ``ghcr.io/org/app:1.0``.
 

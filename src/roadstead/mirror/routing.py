@@ -58,12 +58,14 @@ class Hints:
 class Destination:
     """Where a request goes: the upstream's configured name and the repository's stored name.
 
-    ``by`` says what decided: prefix, path, ns, listener, host or default.
+    ``by`` says what decided: prefix, path, ns, listener, host or default. ``own_name`` is
+    upstream's own name for the repository.
     """
 
     upstream: str
     repository: RepositoryName
     by: str
+    own_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,14 @@ class Router:
     default: str
     _by_name: dict[str, _Rule] = field(default_factory=dict)
     _by_host: dict[str, _Rule] = field(default_factory=dict)
+    _by_prefix: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Index the upstreams: their own names first, then whoever claims another one first."""
         every = [_Rule(one, any_of(one.allow), any_of(one.deny)) for one in self.upstreams]
         self._by_name = {rule.rules.name: rule for rule in every}
+        prefixes = {one.rules.store_prefix: one.rules.name for one in every}
+        self._by_prefix = {prefix: name for prefix, name in prefixes.items() if prefix}
         for rule in every:
             for name in sorted(rule.rules.names):
                 self._by_name.setdefault(name, rule)
@@ -118,7 +123,13 @@ class Router:
             rest = f"library/{rest}"
         if not rule.admits(rest):
             raise RepositoryDeniedError(rest, rules.name)
-        return Destination(rules.name, RepositoryName(f"{rules.store_prefix}{rest}"), by)
+        return Destination(rules.name, RepositoryName(f"{rules.store_prefix}{rest}"), by, rest)
+
+    def owner(self, stored: RepositoryName) -> tuple[str, str]:
+        """Return the upstream that a stored name belongs to, and upstream's own name for it."""
+        first, slash, rest = stored.partition("/")
+        name = self._by_prefix.get(f"{first}{slash}")
+        return (self.default, stored) if name is None else (name, rest)
 
     def _choose(self, repository: str, hints: Hints) -> tuple[_Rule, str, str]:
         """Return the upstream, what is left of the repository's name, and what decided."""

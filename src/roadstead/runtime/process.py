@@ -17,12 +17,14 @@ from roadstead.config.load import Loaded
 from roadstead.config.schema import Settings
 from roadstead.errors import StorageError
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.runtime.access import make_gate
 from roadstead.runtime.listeners import Listeners
 from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
 from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets, notify
 from roadstead.runtime.upstreams import open_mirrors
+from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
 from roadstead.server.registry import RegistryHandlers
 from roadstead.storage.filesystem import FilesystemStore
@@ -114,7 +116,9 @@ async def running(
         listeners = Listeners(settings.http, stack, inherited=inherited)
         readiness = Readiness(health, board)
         debug_port = await listeners.open_debug(settings.http, mirrors, board, readiness)
-        apps = _Apps(settings, mirrors, readiness, observe, report)
+        gate = make_gate(settings, mirrors)
+        stack.callback(gate.close)
+        apps = _Apps(settings, mirrors, readiness, observe, report, gate=gate)
         upstream_ports = {}
         for name, upstream in settings.upstreams.items():
             if upstream.address is not None:
@@ -143,6 +147,8 @@ class _Apps:
         readiness: Readiness,
         observe: Observer,
         report: RequestLogs,
+        *,
+        gate: Gate,
     ) -> None:
         self._settings = settings
         self._mirrors = mirrors
@@ -154,6 +160,7 @@ class _Apps:
             catalog_max_entries=settings.catalog.maxentries,
             tags_max_entries=settings.tags.maxtags,
             observe=observe,
+            gate=gate,
         )
 
     def make(self, listener: str | None) -> RegistryApp:

@@ -140,7 +140,10 @@ class RegistryApp:
             self._observe(events.RequestStarted(endpoint.label))
             if incoming.method == "OPTIONS":
                 return web.Response(headers={"Allow": "GET, HEAD"})
-            if incoming.method not in ("GET", "HEAD"):
+            is_read = incoming.method in ("GET", "HEAD")
+            if not (is_read and self._handlers.gate.is_open):
+                await self._handlers.gate.authorise(incoming, endpoint)
+            if not is_read:
                 return refuse_write()
             return await self._handlers.handle(incoming, endpoint)
         except RoadsteadError as error:

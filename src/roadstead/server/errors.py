@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -22,6 +22,10 @@ STATUS_BY_ERROR: dict[type[errors.RoadsteadError], tuple[ErrorCode, int]] = {
     errors.NamespaceConflictError: (ErrorCode.NAME_INVALID, 400),
     errors.RepositoryDeniedError: (ErrorCode.DENIED, 403),
     errors.PlatformDeniedError: (ErrorCode.DENIED, 403),
+    errors.AccessError: (ErrorCode.DENIED, 403),
+    errors.AuthenticationRequiredError: (ErrorCode.UNAUTHORIZED, 401),
+    errors.AccessDeniedError: (ErrorCode.DENIED, 403),
+    errors.TooManyAttemptsError: (ErrorCode.TOOMANYREQUESTS, 429),
     errors.UnknownContentError: (ErrorCode.MANIFEST_UNKNOWN, 404),
     errors.RepositoryUnknownError: (ErrorCode.NAME_UNKNOWN, 404),
     errors.NamespaceUnknownError: (ErrorCode.NAME_UNKNOWN, 404),
@@ -45,6 +49,9 @@ STATUS_BY_ERROR: dict[type[errors.RoadsteadError], tuple[ErrorCode, int]] = {
     errors.MetadataError: (ErrorCode.UNAVAILABLE, 503),
     errors.ConfigError: (ErrorCode.UNKNOWN, 500),
 }
+
+# For a ``detail`` that is there and says nothing, as in the 401 of ``/v2/`` (registry 2.8).
+NULL: Final = object()
 
 # A text that can be no tag names nothing, so it is unknown rather than invalid: the conformance
 # suite of the distribution-spec asks for .INVALID_MANIFEST_NAME and wants 404.
@@ -75,7 +82,7 @@ class ErrorResponse(web.Response):
         self.message = message or code.message
         entry: dict[str, Any] = {"code": code.name, "message": self.message}
         if detail is not None:
-            entry["detail"] = detail
+            entry["detail"] = None if detail is NULL else detail
         super().__init__(
             status=status or code.status,
             body=json_body({"errors": [entry]}),
@@ -86,6 +93,10 @@ class ErrorResponse(web.Response):
 
 def render_error(error: errors.RoadsteadError) -> ErrorResponse:
     """Turn an error of the program into a response in the spec's form."""
+    return _render_refusal(error) if isinstance(error, errors.AccessError) else _render(error)
+
+
+def _render(error: errors.RoadsteadError) -> ErrorResponse:
     code, status = STATUS_BY_ERROR[type(error)]
     headers = {}
     message = code.message
@@ -115,12 +126,28 @@ def render_error(error: errors.RoadsteadError) -> ErrorResponse:
             detail = {"name": error.repository, "reference": error.reference}
         case errors.UpstreamRateLimitedError():
             message = str(error)
-            wanted = error.retry_after_seconds or 1
-            headers["Retry-After"] = str(int(min(max(wanted, 1), MAX_RETRY_AFTER_SECONDS)))
+            headers["Retry-After"] = _retry_after(error.retry_after_seconds or 1)
         case errors.UpstreamError() | errors.ContentError() | errors.StorageError():
             # The message is the only part that docker shows to a person.
             message = f"{code.message}: {error}"
     return ErrorResponse(code, status=status, message=message, detail=detail, headers=headers)
+
+
+def _render_refusal(error: errors.AccessError) -> ErrorResponse:
+    code, status = STATUS_BY_ERROR[type(error)]
+    match error:
+        case errors.AuthenticationRequiredError():
+            challenge = {"Www-Authenticate": error.challenge}
+            return ErrorResponse(code, detail=error.wanted or NULL, headers=challenge)
+        case errors.TooManyAttemptsError():
+            headers = {"Retry-After": _retry_after(error.retry_after_seconds)}
+            return ErrorResponse(code, message=str(error), headers=headers)
+        case _:
+            return ErrorResponse(code, status=status, message=str(error))
+
+
+def _retry_after(seconds: float) -> str:
+    return str(int(min(max(seconds, 1), MAX_RETRY_AFTER_SECONDS)))
 
 
 def json_body(document: object) -> bytes:

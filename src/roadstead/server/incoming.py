@@ -3,12 +3,14 @@
 import itertools
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from roadstead.mirror.routing import Hints
+from roadstead.oci.reference import RepositoryName
 from roadstead.server.errors import ErrorResponse
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
@@ -24,7 +26,9 @@ class Incoming:
     ``common_headers`` go onto the answer, whatever it is. ``hints`` say what the request tells
     about its upstream beside the repository. ``label`` is empty for a path that is no endpoint;
     ``sent_bytes`` counts body bytes handed to the kernel; ``failure`` says what went wrong, be
-    it answered with an error or with a broken connection.
+    it answered with an error or with a broken connection. ``caller`` says who it was proved to
+    be; ``may_list``, unless None, says which repositories the catalog may tell it of;
+    ``may_delete``, set for DELETE only, says whether it is an admin.
     """
 
     request: web.BaseRequest
@@ -38,6 +42,9 @@ class Incoming:
     outcome: Outcome | None = None
     sent_bytes: int = 0
     failure: str = ""
+    caller: str = ""
+    may_delete: bool = False
+    may_list: Callable[[RepositoryName], bool] | None = None
 
     @property
     def method(self) -> str:
@@ -73,6 +80,7 @@ class Incoming:
             reference=self.reference,
             digest=self.digest,
             outcome=self.outcome,
+            user=self.caller,
             error_code=error.code.name.lower().replace("_", " ") if error is not None else "",
             error_message=error.message if error is not None else self.failure,
             error_detail=self.failure if error and self.failure not in error.message else "",

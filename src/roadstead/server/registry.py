@@ -11,7 +11,9 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.oci.digest import Digest
 from roadstead.oci.errorcode import ErrorCode
 from roadstead.oci.mediatype import OCI_INDEX
+from roadstead.oci.reference import RepositoryName
 from roadstead.server import endpoints
+from roadstead.server.access.gate import Gate, open_gate
 from roadstead.server.blobs import IMMUTABLE, BlobHandlers
 from roadstead.server.errors import ErrorResponse, json_body
 from roadstead.server.incoming import Incoming
@@ -31,7 +33,10 @@ class RegistryHandlers:
         catalog_max_entries: int,
         tags_max_entries: int,
         observe: events.Observer,
+        gate: Gate | None = None,
     ) -> None:
+        """``gate`` says who may do what; without one everybody may read."""
+        self.gate = gate or open_gate(mirrors)
         self._mirrors = mirrors
         self._blobs = BlobHandlers(mirrors, observe=observe)
         self._catalog_max = catalog_max_entries
@@ -115,12 +120,28 @@ class RegistryHandlers:
             return _bad_page_size(limit)
         after = incoming.request.query.get("last")
         # One more than asked for: is there a next page?
-        names = await self._mirrors.list_repositories(limit=limit + 1, after=after) if limit else []
+        names = await self._listed(incoming, limit + 1, after) if limit else []
         names, rest = names[:limit], names[limit:]
         return _json_response(
             {"repositories": names},
             link=_next_link(incoming, names[-1] if rest else None, limit),
         )
+
+    async def _listed(
+        self, incoming: Incoming, limit: int, after: str | None
+    ) -> list[RepositoryName]:
+        """List as many repositories as wanted of those that the caller may see."""
+        may_list = incoming.may_list
+        if may_list is None:
+            return await self._mirrors.list_repositories(limit=limit, after=after)
+        seen: list[RepositoryName] = []
+        while len(seen) < limit:
+            page = await self._mirrors.list_repositories(limit=self._catalog_max, after=after)
+            seen += filter(may_list, page)
+            if len(page) < self._catalog_max:
+                break
+            after = page[-1]
+        return seen[:limit]
 
     async def _referrers(
         self, incoming: Incoming, endpoint: endpoints.ReferrersEndpoint

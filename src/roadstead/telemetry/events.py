@@ -202,6 +202,8 @@ class Exchange:
     reference: str = ""
     digest: str = ""
     outcome: Outcome | None = None
+    user: str = ""
+    """Who the client has proved to be, such as ``user:alice``."""
     error_code: str = ""
     """Spec code in lower case words, as distribution logs it: ``manifest unknown``."""
     error_message: str = ""

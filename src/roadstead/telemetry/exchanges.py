@@ -107,6 +107,7 @@ def _text_fields(exchange: Exchange) -> tuple[tuple[str, str], ...]:
         ("http.request.referer", _shown(exchange.referer)),
         ("http.request.useragent", _shown(exchange.user_agent)),
         ("http.response.contenttype", exchange.content_type),
+        ("auth.user.name", _shown(exchange.user)),
         ("vars.name", exchange.repository),
         ("vars.reference", exchange.reference),
         ("vars.digest", exchange.digest),

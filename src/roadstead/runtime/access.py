@@ -1,0 +1,79 @@
+"""Builds the gate: who may pull what, worked out of ``auth`` and ``access``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from roadstead.config.schema import Settings
+from roadstead.config.schema_access import AuthSettings, RuleSettings
+from roadstead.mirror.mirrors import Mirrors
+from roadstead.mirror.routing import any_of
+from roadstead.server.access.attempts import Attempts
+from roadstead.server.access.gate import Gate, SharedHeader
+from roadstead.server.access.htpasswd import HtpasswdFile
+from roadstead.server.access.networks import Networks
+from roadstead.server.access.passwords import PasswordChecker
+from roadstead.server.access.policy import EVERYBODY, Policy, Principals, Rule
+from roadstead.server.access.providers import HtpasswdProvider, Provider, SillyProvider
+
+
+def make_gate(settings: Settings, mirrors: Mirrors) -> Gate:
+    """Make the one gate of all listeners; whoever makes it closes it."""
+    access = settings.access
+    return Gate(
+        make_policy(settings),
+        mirrors=mirrors,
+        provider=_provider(settings.auth),
+        headers=tuple(SharedHeader(one.name, one.secret, one.identity) for one in access.headers),
+        trusted_proxies=Networks.parse(access.trustedproxies),
+    )
+
+
+def make_policy(settings: Settings) -> Policy:
+    """Translate the rules; without any, everybody may pull who proves what is asked for."""
+    access = settings.access
+    rules = tuple(map(_rule, access.rules)) or (_default_rule(settings),)
+    return Policy(
+        rules=rules,
+        allowed=Networks.parse(access.allownetworks),
+        denied=Networks.parse(access.denynetworks),
+        groups={name: Principals.parse(who) for name, who in access.groups.items()},
+        admins=Principals.parse(access.admins),
+    )
+
+
+def _default_rule(settings: Settings) -> Rule:
+    """Let in who shows what the configuration asks for, by any of the ways that it names.
+
+    A client certificate is asked for by TLS itself, so it does not stand for a password here.
+    """
+    who = [f"{kind}:*" for kind in _asked_for(settings)] or [EVERYBODY]
+    return Rule(allows=True, principals=Principals.parse(who))
+
+
+def _asked_for(settings: Settings) -> Iterator[str]:
+    if settings.auth.is_set:
+        yield "user"
+    if settings.access.headers:
+        yield "header"
+
+
+def _rule(given: RuleSettings) -> Rule:
+    return Rule(
+        allows=bool(given.allow),
+        principals=Principals.parse(given.allow or given.deny),
+        networks=Networks.parse(given.networks),
+        upstreams=frozenset(given.upstreams),
+        repositories=any_of(given.repositories),
+    )
+
+
+def _provider(auth: AuthSettings) -> Provider | None:
+    if auth.silly is not None:
+        return SillyProvider(realm=auth.silly.realm, service=auth.silly.service)
+    if auth.htpasswd is not None:
+        file = HtpasswdFile(Path(auth.htpasswd.path))
+        # Tells in the log at the start, and not at the first pull, who can log in.
+        file.entries()
+        checker = PasswordChecker(file, attempts=Attempts())
+        return HtpasswdProvider(checker, realm=auth.htpasswd.realm)
+    return None
