@@ -122,9 +122,9 @@ def test_keys_in_json_have_path_status_and_meaning() -> None:
     """For programs that check configurations of their own."""
     rows = json.loads(run("keys", "--json").stdout)
 
-    assert {"path": "auth.silly", "status": "refused"}.items() <= rows_by_path(rows).items()
+    assert {"path": "storage.inmemory", "status": "refused"}.items() <= rows_by_path(rows).items()
 
 
 def rows_by_path(rows: list[dict[str, str]]) -> dict[str, str]:
     """Pick one row to look at."""
-    return next(row for row in rows if row["path"] == "auth.silly")
+    return next(row for row in rows if row["path"] == "storage.inmemory")
