@@ -16,6 +16,8 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets
+from roadstead.server.access.gate import Gate
+from roadstead.server.access.steering import SteeringGate
 from roadstead.server.app import RegistryApp
 from roadstead.server.debug import DebugApp
 from roadstead.server.listener import Listener, RequestHandler
@@ -57,7 +59,12 @@ class Listeners:
         return port
 
     async def open_debug(
-        self, http: HTTPSettings, mirrors: Mirrors, board: StatusBoard, readiness: Readiness
+        self,
+        http: HTTPSettings,
+        mirrors: Mirrors,
+        board: StatusBoard,
+        readiness: Readiness,
+        gate: Gate,
     ) -> int | None:
         """Serve the debug pages, if they are wanted; return the port."""
         address = http.debug.address
@@ -77,6 +84,7 @@ class Listeners:
             metrics_path=prometheus.path if prometheus.enabled else None,
             status=lambda: board.document(mirrors),
             explain=explain,
+            steering=SteeringGate(gate),
         )
         listener = self._listener(app)
         handed_over = self._inherited.claim(address)

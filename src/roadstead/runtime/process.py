@@ -115,9 +115,9 @@ async def running(
         inherited = inherited or InheritedSockets([])
         listeners = Listeners(settings.http, stack, inherited=inherited)
         readiness = Readiness(health, board)
-        debug_port = await listeners.open_debug(settings.http, mirrors, board, readiness)
         gate = make_gate(settings, mirrors)
         stack.callback(gate.close)
+        debug_port = await listeners.open_debug(settings.http, mirrors, board, readiness, gate)
         apps = _Apps(settings, mirrors, readiness, observe, report, gate=gate)
         upstream_ports = {}
         for name, upstream in settings.upstreams.items():

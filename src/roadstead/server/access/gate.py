@@ -72,16 +72,11 @@ class Gate:
             AccessDeniedError: it is not for this caller.
             TooManyAttemptsError: see PasswordChecker.
         """
-        address = self._address(incoming.request)
-        if not self._policy.admits(address):
-            message = f"this mirror does not serve {address or 'this address'}"
-            raise AccessDeniedError(message)
+        address = self._admitted(incoming.request)
         destination = self._destination(incoming, endpoint)
         question = _question(incoming, endpoint, destination, site_of(address))
-        proof = await self._examine(question)
-        shown = proof.identities | frozenset(self._shown(incoming.request))
-        caller = self._policy.with_groups(Caller(address, shown))
-        incoming.caller = str(caller) if shown else ""
+        caller, proof = await self._identify(incoming.request, address, question)
+        incoming.caller = str(caller) if caller.identities else ""
         incoming.may_delete = incoming.method == "DELETE" and self._policy.is_admin(caller)
         if self._allows(destination, caller):
             if isinstance(endpoint, CatalogEndpoint) and not self.is_open:
@@ -92,18 +87,46 @@ class Gate:
         message = f"this mirror does not let {caller} pull {_purpose(destination)}"
         raise AccessDeniedError(message)
 
+    async def admin(self, request: web.BaseRequest) -> str:
+        """Return who the caller is, if it is an admin.
+
+        Raises:
+            As ``authorise``.
+        """
+        address = self._admitted(request)
+        question = Question(request.headers.get("Authorization", ""), site=site_of(address))
+        caller, proof = await self._identify(request, address, question)
+        if self._policy.is_admin(caller):
+            return str(caller)
+        if self._provider is not None and self._policy.admins and not proof.identities:
+            raise self._challenge(self._provider, question)
+        message = f"this mirror does not let {caller} steer it; access.admins says who may"
+        raise AccessDeniedError(message)
+
     def close(self) -> None:
         """Let go of what the provider holds."""
         if self._provider is not None:
             self._provider.close()
 
-    async def _examine(self, question: Question) -> Proof:
-        if self._provider is None:
-            return Proof()
-        proof = await self._provider.examine(question)
-        if proof.error is not None:
-            raise self._challenge(self._provider, question, proof.error)
-        return proof
+    def _admitted(self, request: web.BaseRequest) -> Address | None:
+        """Return the client's address, if it is in a network from which anything may be asked."""
+        forwarded_for = request.headers.getall("X-Forwarded-For", ())
+        address = client_address(peer_of(request), forwarded_for, self._trusted)
+        if not self._policy.admits(address):
+            message = f"this mirror does not serve {address or 'this address'}"
+            raise AccessDeniedError(message)
+        return address
+
+    async def _identify(
+        self, request: web.BaseRequest, address: Address | None, question: Question
+    ) -> tuple[Caller, Proof]:
+        proof = Proof()
+        if self._provider is not None:
+            proof = await self._provider.examine(question)
+            if proof.error is not None:
+                raise self._challenge(self._provider, question, proof.error)
+        shown = proof.identities | frozenset(self._shown(request))
+        return self._policy.with_groups(Caller(address, shown)), proof
 
     def _allows(self, destination: Destination | None, caller: Caller) -> bool:
         if destination is None:
@@ -123,12 +146,6 @@ class Gate:
         except RoadsteadError:
             return None
 
-    def _address(self, request: web.BaseRequest) -> Address | None:
-        transport = request.transport
-        name = transport.get_extra_info("peername") if transport is not None else None
-        peer = str(name[0]) if isinstance(name, tuple) else None
-        return client_address(peer, request.headers.getall("X-Forwarded-For", ()), self._trusted)
-
     def _shown(self, request: web.BaseRequest) -> Iterator[Identity]:
         for header in self._headers:
             if header.is_shown(request.headers.getall(header.name, ())):
@@ -143,6 +160,13 @@ class Gate:
             provider.challenge(question, error),
             wanted=[access.detail() for access in question.wanted],
         )
+
+
+def peer_of(request: web.BaseRequest) -> str | None:
+    """Return the host of the TCP peer, None on a unix socket."""
+    transport = request.transport
+    name = transport.get_extra_info("peername") if transport is not None else None
+    return str(name[0]) if isinstance(name, tuple) else None
 
 
 def open_gate(mirrors: Mirrors) -> Gate:
