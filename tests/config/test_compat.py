@@ -118,7 +118,6 @@ def test_no_authentication_is_fine(tmp_path: Path, auth: str) -> None:
     ("text", "path"),
     [
         ("redis: {addr: x}", "redis"),
-        ("notifications: {endpoints: [{url: x}]}", "notifications"),
         ("middleware: {storage: [{name: redirect}]}", "middleware"),
         ("log: {hooks: [{type: mail}]}", "log.hooks"),
         ("http: {h2c: {enabled: true}}", "http.h2c"),

@@ -13,7 +13,7 @@ from roadstead.config.schema import Settings
 from tests.config.samples import MINIMAL, SAMPLES, complete, document_of, examine_text, settings_of
 
 # A secret is written masked, and neither an account nor a shared header is complete without one.
-_SECRET = ("password", "accounts", "access.headers")
+_SECRET = ("password", "accounts", "access.headers", "notifications.endpoints[0].headers")
 _PRINTABLE = sorted(path for path in SAMPLES if not any(part in path for part in _SECRET))
 
 

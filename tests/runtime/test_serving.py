@@ -1,11 +1,14 @@
 """A configuration becomes a mirror that serves."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
+from roadstead.server.listener import Listener
 from roadstead.simulator import faults
 from roadstead.simulator.registry import ScriptedRegistry
 from tests.runtime.started import debug_url_of, started, url_of
@@ -255,3 +258,41 @@ async def test_settings_of_the_upstream_client_arrive(
         assert await status_of(client, f"{url}/large") == 502
         upstream.inject(faults.Stall())
         assert await status_of(client, f"{url}/latest") == 504
+
+
+async def test_pulls_are_notified(
+    tmp_path: Path, upstream: ScriptedRegistry, client: ClientSession
+) -> None:
+    """A manifest and a blob, once each; a second look that finds nothing new is none."""
+    config = str(upstream.add_image(APP, tag="latest").blobs[0].digest)
+    received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def listen(request: web.BaseRequest) -> web.StreamResponse:
+        await received.put(json.loads(await request.read())["events"][0])
+        return web.Response()
+
+    listener = Listener(listen, drain_seconds=0)
+    port = await listener.listen_tcp("127.0.0.1", 0)
+    try:
+        endpoints = f'[{{name: hook, url: "http://127.0.0.1:{port}/events"}}]'
+        async with started(
+            upstream, tmp_path, REGISTRY_NOTIFICATIONS_ENDPOINTS=endpoints
+        ) as mirror:
+            url = f"{url_of(mirror)}/v2/{APP}"
+            async with client.get(f"{url}/manifests/latest") as response:
+                etag = response.headers["ETag"]
+                await response.read()
+            again = {"If-None-Match": etag}
+            async with client.get(f"{url}/manifests/latest", headers=again) as response:
+                assert response.status == 304
+            async with client.head(f"{url}/blobs/{config}"):
+                pass
+            async with asyncio.timeout(10):
+                manifest, blob = await received.get(), await received.get()
+    finally:
+        await listener.aclose()
+    assert manifest["target"]["tag"] == "latest"
+    assert manifest["target"]["digest"] == etag.strip('"')
+    assert blob["target"]["digest"] == config
+    assert blob["target"]["size"] > 0
+    assert received.empty()

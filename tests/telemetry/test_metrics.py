@@ -26,6 +26,8 @@ _ALL_EVENTS: tuple[Event, ...] = (
     events.EndpointMarked("docker.io", "registry.example", healthy=True),
     events.StorageTimed("Stat", 0.001),
     events.CacheAsked(hit=True),
+    events.NotificationCounted("hook", events.Notification.EVENTS),
+    events.NotificationAnswered("hook", "200 OK"),
     events.RequestStarted("blob"),
     events.RequestEnded("blob", "GET", 200, 0.003, 0, 100),
 )

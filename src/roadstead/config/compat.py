@@ -11,9 +11,10 @@ from difflib import get_close_matches
 from typing import Final
 
 from roadstead.config.compat_access import ACCESS, AUTH
+from roadstead.config.compat_notifications import NOTIFICATIONS
 from roadstead.config.compat_served import GENERAL, HEALTH, HTTP
 from roadstead.config.compat_stored import RESERVED, STORAGE
-from roadstead.config.compat_unused import MIDDLEWARE, NOTIFICATIONS, PUSHES, REDIS
+from roadstead.config.compat_unused import MIDDLEWARE, PUSHES, REDIS
 from roadstead.config.compat_upstream import PROXY, UPSTREAMS
 from roadstead.config.document import Value
 from roadstead.config.key import ANY_NAME, Key, Node, Status, tree

@@ -60,7 +60,7 @@ HTTP = (
     Key("http.debug.addr", _WORKS, "the second listener, for operators; empty is off"),
     Key("http.debug.prometheus.enabled", _WORKS, "metrics on the debug listener"),
     Key("http.debug.prometheus.path", _WORKS, "where"),
-    Key("http.host", _ACCEPTED, "only shapes URLs of uploads and notifications"),
+    Key("http.host", _WORKS, "scheme and host of the URLs in notifications; else as clients ask"),
     Key("http.secret", _ACCEPTED, "only signs the state of uploads, which a mirror has not"),
     Key("http.relativeurls", _ACCEPTED, "only shapes URLs of uploads", "false"),
     Key("http.http2.disabled", _ACCEPTED, "HTTP/1.1 is spoken whatever it says", "false"),

@@ -20,18 +20,6 @@ MIDDLEWARE = (
     *family("middleware.storage[].options", _IGNORED, _STORAGE_OPTIONS),
 )
 
-NOTIFICATIONS = (
-    Key("notifications", _IGNORED, "no events are sent by this version"),
-    Key("notifications.events", _IGNORED, "", field="EVENTCONFIG"),
-    *family("notifications.events", _IGNORED, "includereferences=false"),
-    *family(
-        "notifications.endpoints[]",
-        _IGNORED,
-        "name disabled=false url headers.*[] timeout=1s threshold=10 backoff=1s "
-        "ignoredmediatypes[] ignore.mediatypes[] ignore.actions[]",
-    ),
-)
-
 REDIS = (
     Key("redis", _IGNORED, "no descriptor cache outside the process is needed"),
     *family("redis", _IGNORED, "addr pool.maxidle pool.maxactive pool.idletimeout"),

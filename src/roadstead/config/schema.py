@@ -15,6 +15,7 @@ from roadstead.config.refusal import UnusableValueError
 from roadstead.config.schema_access import AccessSettings, AuthSettings
 from roadstead.config.schema_health import HealthSettings
 from roadstead.config.schema_http import HTTPSettings
+from roadstead.config.schema_notifications import NotificationSettings
 from roadstead.config.schema_proxy import (
     MirrorSettings,
     NamedUpstreamSettings,
@@ -105,3 +106,4 @@ class Settings(Section):
         default_factory=dict
     )
     mirror: MirrorSettings = MirrorSettings()
+    notifications: NotificationSettings = NotificationSettings()

@@ -73,6 +73,14 @@ def _route(value: str) -> str:
     return value
 
 
+def _base_url(value: str) -> str:
+    """Check ``http.host``: a URL with a scheme, as distribution wants it."""
+    if value and not value.startswith(("http://", "https://")):
+        message = "is not an http or https URL"
+        raise UnusableValueError(message, fix="use a URL such as https://mirror.corp:5000")
+    return value.rstrip("/")
+
+
 def _prefix(value: str) -> str:
     """Put the slashes around a prefix; none, and a lone slash, are no prefix."""
     inner = value.strip("/")
@@ -140,6 +148,7 @@ class HTTPSettings(Section):
     net: Literal["tcp", "unix"] = "tcp"
     addr: str = DEFAULT_ADDRESS
     prefix: Annotated[str, AfterValidator(_prefix)] = ""
+    host: Annotated[str, AfterValidator(_base_url)] = ""
     draintimeout: Duration = timedelta(seconds=10)
     shutdowndelay: Duration = timedelta(0)
     headers: Annotated[dict[str, Texts], AfterValidator(_sendable)] = Field(default_factory=dict)

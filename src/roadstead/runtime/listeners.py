@@ -11,6 +11,7 @@ from typing import Any
 
 from roadstead.config.address import SocketAddress
 from roadstead.config.ciphers import openssl_cipher_list
+from roadstead.config.schema import Settings
 from roadstead.config.schema_http import HTTPSettings, TLSSettings
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.readiness import Readiness
@@ -60,17 +61,18 @@ class Listeners:
 
     async def open_debug(
         self,
-        http: HTTPSettings,
+        settings: Settings,
         mirrors: Mirrors,
         board: StatusBoard,
         readiness: Readiness,
         gate: Gate,
     ) -> int | None:
         """Serve the debug pages, if they are wanted; return the port."""
-        address = http.debug.address
+        address = settings.http.debug.address
         if address is None:
             return None
-        prometheus = http.debug.prometheus
+        prometheus = settings.http.debug.prometheus
+        endpoints = {one.name: one.url for one in settings.notifications.endpoints}
         metrics = board.metrics
 
         async def explain(reference: str) -> Mapping[str, Any]:
@@ -79,7 +81,7 @@ class Listeners:
         app = DebugApp(
             health=readiness.health.status,
             ready=readiness.document,
-            variables=lambda: vars_snapshot(metrics, sys.argv),
+            variables=lambda: vars_snapshot(metrics, sys.argv, endpoints=endpoints),
             metrics=metrics.render,
             metrics_path=prometheus.path if prometheus.enabled else None,
             status=lambda: board.document(mirrors),

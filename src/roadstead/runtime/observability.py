@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from roadstead.config.load import Loaded
 from roadstead.config.notice import Level
 from roadstead.config.schema_health import HealthSettings
 from roadstead.storage.filesystem import FilesystemStore
-from roadstead.telemetry.events import Exchange
+from roadstead.telemetry.events import Exchange, ExchangeLog
 from roadstead.telemetry.exchanges import AccessLog, ResponseLog
 from roadstead.telemetry.health import Check
 from roadstead.telemetry.lineformat import renderer
@@ -24,24 +23,29 @@ _log = logging.getLogger("roadstead.runtime")
 
 
 class RequestLogs:
-    """Both lines that a request leaves behind."""
+    """Both lines that a request leaves behind, and whoever else is told of it."""
 
     def __init__(self, response_log: ResponseLog, access_log: AccessLog | None) -> None:
         """``access_log`` is None if it is switched off."""
-        self._response_log = response_log
-        self._access_log = access_log
+        self._told: list[ExchangeLog] = [response_log]
+        if access_log is not None:
+            self._told.append(access_log)
+
+    def also(self, told: ExchangeLog | None) -> None:
+        """Tell ``told`` too, if it is anybody."""
+        if told is not None:
+            self._told.append(told)
 
     def __call__(self, exchange: Exchange) -> None:
-        """Write them."""
-        self._response_log(exchange)
-        if self._access_log is not None:
-            self._access_log(exchange)
+        """Tell all of them."""
+        for told in self._told:
+            told(exchange)
 
 
-def start_logging(loaded: Loaded) -> RequestLogs:
+def start_logging(loaded: Loaded, instance_id: str) -> RequestLogs:
     """Take over the process's logging, and say what there is to say of the configuration."""
     log = loaded.settings.log
-    static = {**log.fields, "version": __version__, "instance.id": str(uuid.uuid4())}
+    static = {**log.fields, "version": __version__, "instance.id": instance_id}
     style = LogStyle(line_format=log.formatter, static=static, report_caller=log.reportcaller)
     errors = LineWriter(sys.stderr)
     install(LineHandler(errors.write, style), log.level)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import time
+import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from roadstead.errors import StorageError
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.access import make_gate
 from roadstead.runtime.listeners import Listeners
+from roadstead.runtime.notifying import notifying
 from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
 from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.status import StatusBoard
@@ -99,12 +101,14 @@ async def running(
         OSError: an address cannot be bound, or a TLS file cannot be used.
     """
     settings = loaded.settings
-    report = start_logging(loaded)
+    instance_id = str(uuid.uuid4())
+    report = start_logging(loaded, instance_id)
     async with contextlib.AsyncExitStack() as stack:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(settings.storage.filesystem.maxthreads))
         metrics = Metrics(version=__version__, storage_driver="filesystem")
         observe = on_loop(metrics)
+        report.also(stack.enter_context(notifying(settings, instance_id, observe)))
         store = FilesystemStore(Path(settings.storage.filesystem.rootdirectory), observer=observe)
         await _tidy(store)
         board = StatusBoard(metrics)
@@ -117,7 +121,7 @@ async def running(
         readiness = Readiness(health, board)
         gate = make_gate(settings, mirrors)
         stack.callback(gate.close)
-        debug_port = await listeners.open_debug(settings.http, mirrors, board, readiness, gate)
+        debug_port = await listeners.open_debug(settings, mirrors, board, readiness, gate)
         apps = _Apps(settings, mirrors, readiness, observe, report, gate=gate)
         upstream_ports = {}
         for name, upstream in settings.upstreams.items():

@@ -87,6 +87,8 @@ class BlobHandlers:
         return web.Response(headers=headers)
 
     def _served(self, incoming: Incoming, size_bytes: int) -> None:
+        incoming.content_digest = incoming.digest
+        incoming.content_bytes = size_bytes
         outcome = incoming.outcome or Outcome.MISS
         self._observe(Served(Kind.BLOB, outcome, size_bytes, incoming.sent_bytes))
 

@@ -25,10 +25,11 @@ class Incoming:
 
     ``common_headers`` go onto the answer, whatever it is. ``hints`` say what the request tells
     about its upstream beside the repository. ``label`` is empty for a path that is no endpoint;
-    ``sent_bytes`` counts body bytes handed to the kernel; ``failure`` says what went wrong, be
-    it answered with an error or with a broken connection. ``caller`` says who it was proved to
-    be; ``may_list``, unless None, says which repositories the catalog may tell it of;
-    ``may_delete``, set for DELETE only, says whether it is an admin.
+    ``content_digest`` and ``content_bytes`` are those of the content that was found, however
+    much of it is sent; ``sent_bytes`` counts body bytes handed to the kernel; ``failure`` says
+    what went wrong, be it answered with an error or with a broken connection. ``caller`` says
+    who it was proved to be; ``may_list``, unless None, says which repositories the catalog may
+    tell it of; ``may_delete``, set for DELETE only, says whether it is an admin.
     """
 
     request: web.BaseRequest
@@ -40,6 +41,8 @@ class Incoming:
     reference: str = ""
     digest: str = ""
     outcome: Outcome | None = None
+    content_digest: str = ""
+    content_bytes: int = 0
     sent_bytes: int = 0
     failure: str = ""
     caller: str = ""
@@ -81,6 +84,8 @@ class Incoming:
             digest=self.digest,
             outcome=self.outcome,
             user=self.caller,
+            content_digest=self.content_digest,
+            content_bytes=self.content_bytes,
             error_code=error.code.name.lower().replace("_", " ") if error is not None else "",
             error_message=error.message if error is not None else self.failure,
             error_detail=self.failure if error and self.failure not in error.message else "",

@@ -88,6 +88,7 @@ class RegistryHandlers:
         if is_wanted and not incoming.is_head:
             incoming.sent_bytes = len(manifest.content)
         size = manifest.descriptor.size
+        incoming.content_digest, incoming.content_bytes = digest, size
         self._observe(events.Served(Kind.MANIFEST, manifest.outcome, size, incoming.sent_bytes))
         if not is_wanted:
             return web.Response(status=304, headers=headers)

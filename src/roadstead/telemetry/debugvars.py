@@ -5,7 +5,7 @@ Unlike distribution's it never shows the configuration, which holds secrets.
 
 import gc
 import resource
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from roadstead.telemetry.events import Kind
@@ -15,14 +15,24 @@ from roadstead.telemetry.redaction import redact
 _PAGE_BYTES = resource.getpagesize()
 
 
-def vars_snapshot(metrics: Metrics, command_line: Sequence[str]) -> dict[str, object]:
-    """Return what is known now; ``command_line`` is the program's own, as in ``sys.argv``."""
+def vars_snapshot(
+    metrics: Metrics, command_line: Sequence[str], *, endpoints: Mapping[str, str]
+) -> dict[str, object]:
+    """Return what is known now.
+
+    ``command_line`` is the program's own, as in ``sys.argv``; ``endpoints`` maps the names of
+    notification endpoints to their URLs.
+    """
+    notified = [
+        {"name": name, "url": redact(url), "Metrics": metrics.notification_totals(name)}
+        for name, url in endpoints.items()
+    ]
     return {
         "cmdline": [redact(word) for word in command_line],
         "memstats": _memory(),
         "registry": {
-            # The key is distribution's; null there too while no endpoint is configured.
-            "notifications": {"endpoints": None},
+            # null as in distribution while no endpoint is configured.
+            "notifications": {"endpoints": notified or None},
             "proxy": {
                 "blobs": metrics.proxy_totals(Kind.BLOB),
                 "manifests": metrics.proxy_totals(Kind.MANIFEST),

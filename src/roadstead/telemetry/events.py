@@ -133,6 +133,37 @@ class StorageTimed:
     seconds: float
 
 
+class Notification(StrEnum):
+    """What becomes of an event for a notification endpoint, in the words of distribution."""
+
+    EVENTS = "Events"
+    """It was queued."""
+    SUCCESSES = "Successes"
+    """It was delivered."""
+    FAILURES = "Failures"
+    """A try was answered with an error."""
+    ERRORS = "Errors"
+    """A try was not answered."""
+    DROPPED = "Dropped"
+    """The queue was full, and the oldest event was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationCounted:
+    """Something became of an event for the endpoint of this name."""
+
+    endpoint: str
+    what: Notification
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationAnswered:
+    """An endpoint answered with ``status``, such as ``200 OK``."""
+
+    endpoint: str
+    status: str
+
+
 @dataclass(frozen=True, slots=True)
 class RequestStarted:
     """A request was routed; ``handler`` is distribution's label (base, blob, manifest...)."""
@@ -164,6 +195,8 @@ Event: TypeAlias = (
     | BudgetSeen
     | EndpointMarked
     | StorageTimed
+    | NotificationCounted
+    | NotificationAnswered
     | RequestStarted
     | RequestEnded
 )
@@ -204,6 +237,10 @@ class Exchange:
     outcome: Outcome | None = None
     user: str = ""
     """Who the client has proved to be, such as ``user:alice``."""
+    content_digest: str = ""
+    """Digest of the content that was served, also of a tag's."""
+    content_bytes: int = 0
+    """Size of that content, whether or not all of it was sent."""
     error_code: str = ""
     """Spec code in lower case words, as distribution logs it: ``manifest unknown``."""
     error_message: str = ""

@@ -169,6 +169,23 @@ class UpstreamFamilies(_Group):
         )
 
 
+class NotificationFamilies(_Group):
+    """What becomes of events; without an endpoint there is no series, as in distribution."""
+
+    def __init__(self) -> None:
+        self.events = Counter(
+            "registry_notifications_events_total",
+            "Events by what became of them.",
+            ("endpoint", "type"),
+        )
+        self.pending = Gauge(
+            "registry_notifications_pending_total", "Events that wait.", ("endpoint",)
+        )
+        self.status = Counter(
+            "registry_notifications_status_total", "Answers of endpoints.", ("endpoint", "code")
+        )
+
+
 def _by_kind(name: str, text: str) -> Counter:
     counter = Counter(f"registry_proxy_{name}_total", text, ("type",))
     counter.initialise(*((kind,) for kind in Kind))

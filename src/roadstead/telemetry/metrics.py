@@ -23,6 +23,7 @@ from roadstead.telemetry.events import Event, Kind, Outcome
 from roadstead.telemetry.families import (
     HANDLERS,
     HttpFamilies,
+    NotificationFamilies,
     OwnFamilies,
     ProxyFamilies,
     StorageFamilies,
@@ -40,6 +41,12 @@ _METHODS = {
 _CODES = {status: str(status) for status in range(100, 600)}
 _HANDLERS = {handler: (handler,) for handler in HANDLERS}
 _OTHER_HANDLER = ("other",)
+# How an event changes the number of those that wait.
+_PENDING = {
+    events.Notification.EVENTS: 1,
+    events.Notification.SUCCESSES: -1,
+    events.Notification.DROPPED: -1,
+}
 _HITS = frozenset({Outcome.HIT, Outcome.REVALIDATED, Outcome.STALE})
 
 
@@ -54,6 +61,7 @@ class Metrics:
         self._storage = StorageFamilies()
         self._own = OwnFamilies(version)
         self._upstream = UpstreamFamilies()
+        self._notifications = NotificationFamilies()
         # By type, because a request costs three events and a chain of tests costs more.
         self._count: dict[type, Callable[[Any], None]] = {
             events.Served: self._count_served,
@@ -67,11 +75,20 @@ class Metrics:
             events.EndpointMarked: self._note_endpoint,
             events.StorageTimed: self._count_storage_timed,
             events.CacheAsked: self._count_cache_asked,
+            events.NotificationCounted: self._count_notification,
+            events.NotificationAnswered: self._count_notification_answer,
             events.RequestStarted: self._count_request_started,
             events.RequestEnded: self._count_request_ended,
         }
         self._registry = CollectorRegistry()
-        for group in (self._http, self._proxy, self._storage, self._own, self._upstream):
+        for group in (
+            self._http,
+            self._proxy,
+            self._storage,
+            self._own,
+            self._upstream,
+            self._notifications,
+        ):
             self._registry.register(group)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -95,6 +112,20 @@ class Metrics:
             "BytesPulled": int(self._proxy.pulled_bytes.values[label]),
             "BytesPushed": int(self._proxy.pushed_bytes.values[label]),
         }
+
+    def notification_totals(self, endpoint: str) -> dict[str, Any]:
+        """Return the counters of an endpoint under distribution's names in /debug/vars."""
+        family = self._notifications
+        totals: dict[str, Any] = {
+            what: int(family.events.values.get((endpoint, what), 0)) for what in events.Notification
+        }
+        totals["Pending"] = int(family.pending.values.get((endpoint,), 0))
+        totals["Statuses"] = {
+            code: int(count)
+            for (name, code), count in family.status.values.items()
+            if name == endpoint
+        }
+        return totals
 
     def _count_served(self, event: events.Served) -> None:
         kind = (event.kind,)
@@ -144,6 +175,15 @@ class Metrics:
         self._storage.cache.values[("Hit" if event.hit else "Miss",)] += 1
         if event.hit:
             self._storage.cache_hits.values[()] += 1
+
+    def _count_notification(self, event: events.NotificationCounted) -> None:
+        self._notifications.events.values[event.endpoint, event.what] += 1
+        change = _PENDING.get(event.what)
+        if change is not None:
+            self._notifications.pending.values[(event.endpoint,)] += change
+
+    def _count_notification_answer(self, event: events.NotificationAnswered) -> None:
+        self._notifications.status.values[event.endpoint, event.status] += 1
 
     def _count_request_started(self, event: events.RequestStarted) -> None:
         self._http.in_flight.values[_HANDLERS.get(event.handler, _OTHER_HANDLER)] += 1
