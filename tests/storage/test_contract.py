@@ -14,6 +14,8 @@ CONTENT = b"a layer, as far as a store can tell"
 DIGEST = Digest.of(CONTENT)
 MANIFEST = b'{"schemaVersion": 2}'
 MANIFEST_DIGEST = Digest.of(MANIFEST)
+OTHER = b'{"schemaVersion": 2, "annotations": {}}'
+OTHER_DIGEST = Digest.of(OTHER)
 
 
 async def test_a_new_store_holds_nothing(store: Store) -> None:
@@ -69,10 +71,12 @@ async def test_the_empty_blob_can_be_held(store: Store) -> None:
     assert read_blob(store, digest) == b""
 
 
-async def test_a_link_without_data_is_absent(store: Store) -> None:
-    """A link alone does not make a blob."""
-    await store.link_blob(ALPINE, DIGEST)
+async def test_what_is_not_held_is_not_linked(store: Store) -> None:
+    """A link alone would not make a blob: none is written, and the caller is told."""
+    assert not await store.link_blob(ALPINE, DIGEST)
+    hold_blob(store, CONTENT)
     assert await store.stat_blob(ALPINE, DIGEST) is None
+    assert await store.link_blob(ALPINE, DIGEST)
 
 
 async def test_a_partial_blob_is_not_visible(store: Store) -> None:
@@ -80,7 +84,7 @@ async def test_a_partial_blob_is_not_visible(store: Store) -> None:
     with closing(store.partial_blob(DIGEST)) as partial:
         partial.write(CONTENT)
         partial.verify()
-        await store.link_blob(ALPINE, DIGEST)
+        assert not await store.link_blob(ALPINE, DIGEST)
         assert await store.stat_data(DIGEST) is None
         assert await store.stat_blob(ALPINE, DIGEST) is None
         assert store.open_blob(DIGEST) is None
@@ -206,20 +210,30 @@ async def test_a_wrong_manifest_is_refused(store: Store) -> None:
 
 async def test_a_tag_moves(store: Store) -> None:
     """A tag points at what was written last, as confirmed then."""
-    await store.write_tag(ALPINE, LATEST, DIGEST, 1000.5)
-    assert await store.resolve_tag(ALPINE, LATEST) == HeldTag(DIGEST, 1000.5)
+    await store.write_manifest(ALPINE, MANIFEST_DIGEST, MANIFEST)
+    await store.write_manifest(ALPINE, OTHER_DIGEST, OTHER)
+    assert await store.write_tag(ALPINE, LATEST, OTHER_DIGEST, 1000.5)
+    assert await store.resolve_tag(ALPINE, LATEST) == HeldTag(OTHER_DIGEST, 1000.5)
     await store.write_tag(ALPINE, LATEST, MANIFEST_DIGEST, 2000.0)
     assert await store.resolve_tag(ALPINE, LATEST) == HeldTag(MANIFEST_DIGEST, 2000.0)
     assert await store.resolve_tag(NGINX, LATEST) is None
 
 
+async def test_a_tag_never_points_at_what_is_not_held(store: Store) -> None:
+    """A manifest that is not held in the repository gets no tag there, and the caller is told."""
+    await store.write_manifest(NGINX, MANIFEST_DIGEST, MANIFEST)
+    assert not await store.write_tag(ALPINE, LATEST, MANIFEST_DIGEST, 1000.0)
+    assert await store.resolve_tag(ALPINE, LATEST) is None
+
+
 async def test_a_tag_is_confirmed(store: Store) -> None:
     """Confirming changes when, not what; writing the same again does so too."""
-    await store.write_tag(ALPINE, LATEST, DIGEST, 1000.0)
+    await store.write_manifest(ALPINE, MANIFEST_DIGEST, MANIFEST)
+    await store.write_tag(ALPINE, LATEST, MANIFEST_DIGEST, 1000.0)
     await store.confirm_tag(ALPINE, LATEST, 3000.25)
-    assert await store.resolve_tag(ALPINE, LATEST) == HeldTag(DIGEST, 3000.25)
-    await store.write_tag(ALPINE, LATEST, DIGEST, 4000.0)
-    assert await store.resolve_tag(ALPINE, LATEST) == HeldTag(DIGEST, 4000.0)
+    assert await store.resolve_tag(ALPINE, LATEST) == HeldTag(MANIFEST_DIGEST, 3000.25)
+    await store.write_tag(ALPINE, LATEST, MANIFEST_DIGEST, 4000.0)
+    assert await store.resolve_tag(ALPINE, LATEST) == HeldTag(MANIFEST_DIGEST, 4000.0)
 
 
 async def test_confirming_an_absent_tag_makes_none(store: Store) -> None:
@@ -231,8 +245,9 @@ async def test_confirming_an_absent_tag_makes_none(store: Store) -> None:
 
 async def test_tags_are_listed_in_byte_order(store: Store) -> None:
     """Tags are sorted as bytes: digits, capitals, underscore, small letters."""
+    await store.write_manifest(ALPINE, MANIFEST_DIGEST, MANIFEST)
     for tag in ("b", "_x", "A", "1.10", "1.9", "a"):
-        await store.write_tag(ALPINE, Tag(tag), DIGEST, 0.0)
+        await store.write_tag(ALPINE, Tag(tag), MANIFEST_DIGEST, 0.0)
     assert await store.list_tags(ALPINE) == ["1.10", "1.9", "A", "_x", "a", "b"]
 
 
@@ -247,6 +262,7 @@ async def test_a_repository_without_tags_has_an_empty_list(store: Store) -> None
 
 async def test_the_catalog_pages(store: Store) -> None:
     """Pages follow each other without gap or repetition; an absent start is a place too."""
+    hold_blob(store, CONTENT)
     for name in ("b", "a/b", "a-b", "a"):
         await store.link_blob(RepositoryName(name), DIGEST)
     assert await store.list_repositories(after=None, limit=2) == ["a", "a/b"]

@@ -39,7 +39,7 @@ def volume(layout: Layout) -> FilesystemStore:
 async def test_every_write_leaves_its_files_and_no_other(
     volume: FilesystemStore, layout: Layout
 ) -> None:
-    """A whole volume is exactly data, links and referrers, without temporary files."""
+    """A whole volume is exactly data, links, referrers and locks, without temporary files."""
     hold_blob(volume, CONTENT, ALPINE)
     await volume.write_manifest(ALPINE, MANIFEST_DIGEST, MANIFEST)
     await volume.write_tag(ALPINE, LATEST, MANIFEST_DIGEST, 0.0)
@@ -53,6 +53,8 @@ async def test_every_write_leaves_its_files_and_no_other(
         layout.tag_index_link(ALPINE, LATEST, MANIFEST_DIGEST): str(MANIFEST_DIGEST).encode(),
         layout.tag_current_link(ALPINE, LATEST): str(MANIFEST_DIGEST).encode(),
         layout.referrers(ALPINE, MANIFEST_DIGEST): b"{}",
+        layout.own / "links.gate": b"",
+        layout.own / "links.lock": b"",
     }
     assert files_below(layout.root) == {
         str(path.relative_to(layout.root)): content for path, content in expected.items()
@@ -70,7 +72,7 @@ def test_a_store_touches_nothing_before_the_first_write(
 async def test_empty_data_is_absent(volume: FilesystemStore, layout: Layout) -> None:
     """A data file that a crash left empty is not a blob."""
     put(layout.blob(DIGEST), b"")
-    await volume.link_blob(ALPINE, DIGEST)
+    put(layout.layer_link(ALPINE, DIGEST), str(DIGEST).encode())
     assert await volume.stat_data(DIGEST) is None
     assert await volume.stat_blob(ALPINE, DIGEST) is None
     assert volume.open_blob(DIGEST) is None
@@ -81,7 +83,7 @@ async def test_a_directory_in_place_of_data_is_absent(
 ) -> None:
     """Only a regular file is data."""
     layout.blob(DIGEST).mkdir(parents=True)
-    await volume.link_blob(ALPINE, DIGEST)
+    put(layout.layer_link(ALPINE, DIGEST), str(DIGEST).encode())
     assert await volume.stat_blob(ALPINE, DIGEST) is None
     assert volume.open_blob(DIGEST) is None
 
@@ -136,7 +138,8 @@ async def test_a_damaged_manifest_is_absent_and_repaired(
 
 async def test_leftovers_of_others_are_passed_over(volume: FilesystemStore, layout: Layout) -> None:
     """Temporary files, uploads and an empty scheduler state mean nothing to us."""
-    await volume.write_tag(ALPINE, LATEST, DIGEST, 0.0)
+    await volume.write_manifest(ALPINE, MANIFEST_DIGEST, MANIFEST)
+    await volume.write_tag(ALPINE, LATEST, MANIFEST_DIGEST, 0.0)
     repository = layout.repository(ALPINE)
     put(layout.root / "scheduler-state.json", b"")
     put(layout.tag_current_link(ALPINE, Tag("3.20")).with_name("link.1234.tmp"), b"sha2")
@@ -211,10 +214,11 @@ async def test_writers_of_one_repository_do_not_disturb_each_other(
 ) -> None:
     """Many writes at once, of the same and of different things, all arrive whole."""
     manifests = [f'{{"number": {number}}}'.encode() for number in range(8)] * 2
-    await asyncio.gather(
-        *(volume.write_manifest(ALPINE, Digest.of(each), each) for each in manifests),
-        *(volume.write_tag(ALPINE, LATEST, Digest.of(each), 0.0) for each in manifests),
-    )
+    for write in (
+        lambda each: volume.write_manifest(ALPINE, Digest.of(each), each),
+        lambda each: volume.write_tag(ALPINE, LATEST, Digest.of(each), 0.0),
+    ):
+        await asyncio.gather(*map(write, manifests))
     for each in manifests:
         assert await volume.read_manifest(ALPINE, Digest.of(each)) == each
     held = await volume.resolve_tag(ALPINE, LATEST)
@@ -272,7 +276,7 @@ async def test_every_action_is_timed(layout: Layout) -> None:
     hold_blob(store, CONTENT, ALPINE)
     await store.stat_blob(ALPINE, DIGEST)
     assert read_blob(store, DIGEST) == CONTENT
-    await store.write_tag(ALPINE, LATEST, DIGEST, 0.0)
+    await store.write_manifest(ALPINE, MANIFEST_DIGEST, MANIFEST)
     await store.list_tags(ALPINE)
     await store.remove_stale_partials()
 
@@ -284,12 +288,14 @@ async def test_a_link_is_written_after_what_it_leads_to(
     volume: FilesystemStore, layout: Layout
 ) -> None:
     """A step that fails leaves the later ones undone: data, then link; history, then current."""
+    other = Digest.of(b"{}")
+    await volume.write_manifest(ALPINE, other, b"{}")
     put(layout.blob(MANIFEST_DIGEST).parent, b"a file in the way")
-    put(layout.tag_index_link(ALPINE, LATEST, DIGEST).parent, b"another")
+    put(layout.tag_index_link(ALPINE, LATEST, other).parent, b"another")
     with pytest.raises(StorageUnavailableError):
         await volume.write_manifest(ALPINE, MANIFEST_DIGEST, MANIFEST)
     with pytest.raises(StorageUnavailableError):
-        await volume.write_tag(ALPINE, LATEST, DIGEST, 0.0)
+        await volume.write_tag(ALPINE, LATEST, other, 0.0)
     assert not await volume.has_manifest(ALPINE, MANIFEST_DIGEST)
     assert await volume.resolve_tag(ALPINE, LATEST) is None
 

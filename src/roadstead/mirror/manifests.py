@@ -309,7 +309,7 @@ class Manifests:
         if manifest is None:
             manifest = await self._fetch(repository, tag)
         digest = manifest.descriptor.digest
-        await self._confirm(repository, tag, digest, is_known=digest == held)
+        await self._confirm(repository, tag, manifest, is_known=digest == held)
         if digest == held:
             return replace(manifest, outcome=Outcome.REVALIDATED)
         return manifest
@@ -339,14 +339,17 @@ class Manifests:
             return None
 
     async def _confirm(
-        self, repository: RepositoryName, tag: Tag, digest: Digest, *, is_known: bool
+        self, repository: RepositoryName, tag: Tag, manifest: ServedManifest, *, is_known: bool
     ) -> None:
         now = self._clock()
+        digest = manifest.descriptor.digest
         self._tags[repository, tag] = self._new_state(tag, digest, now)
         try:
             if is_known:
                 await self._store.confirm_tag(repository, tag, now)
-            else:
+            elif not await self._store.write_tag(repository, tag, digest, now):
+                # Removed a moment ago; the bytes in memory are as good as they were.
+                await self._store.write_manifest(repository, digest, manifest.content)
                 await self._store.write_tag(repository, tag, digest, now)
         except StorageError as error:
             self._log_not_kept(repository, tag, error)

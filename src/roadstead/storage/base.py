@@ -9,8 +9,10 @@ incomplete file is absent, never an error. Only input and output errors are rais
 StorageError (StorageFullError when space ran out).
 """
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
@@ -34,6 +36,78 @@ class HeldTag:
 
     digest: Digest
     confirmed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLink:
+    """A link of a repository, as a walk finds it.
+
+    ``source`` is the digest under which its content lies, nearly always ``digest`` itself; None
+    for a link that is damaged or whose file is missing. ``stored_at`` is the time of the link
+    in seconds since the epoch.
+    """
+
+    digest: Digest
+    source: Digest | None
+    stored_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTagLinks:
+    """A tag, as a walk finds it.
+
+    ``current`` is what it points at, None if that link is damaged; ``history`` all that it points
+    or once pointed at; ``stored_at`` when it was last confirmed.
+    """
+
+    tag: Tag
+    current: Digest | None
+    history: frozenset[Digest]
+    stored_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldData:
+    """Data, as a walk finds it; an empty file may be a leftover."""
+
+    digest: Digest
+    size_bytes: int
+    stored_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedTag:
+    """A tag was removed."""
+
+    repository: RepositoryName
+    tag: Tag
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedManifest:
+    """A repository's link to a manifest was removed."""
+
+    repository: RepositoryName
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedLayerLink:
+    """A repository's link to a layer or config was removed."""
+
+    repository: RepositoryName
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedData:
+    """Data was removed; ``size_bytes`` is the size of its file."""
+
+    digest: Digest
+    size_bytes: int
+
+
+Removed: TypeAlias = RemovedTag | RemovedManifest | RemovedLayerLink | RemovedData
 
 
 class PartialBlob(Protocol):
@@ -90,8 +164,8 @@ class BlobStore(Protocol):
     def open_blob(self, digest: Digest) -> OpenBlob | None:
         """Open held data; quick enough for the event loop. None if it is not there."""
 
-    async def link_blob(self, repository: RepositoryName, digest: Digest) -> None:
-        """Make held data visible in ``repository``. Idempotent."""
+    async def link_blob(self, repository: RepositoryName, digest: Digest) -> bool:
+        """Make held data visible in ``repository``. Idempotent; False if it is not held (now)."""
 
     def partial_blob(self, digest: Digest) -> PartialBlob:
         """Open, or find from an earlier attempt, the partial file of ``digest``.
@@ -122,8 +196,11 @@ class ManifestStore(Protocol):
 
     async def write_tag(
         self, repository: RepositoryName, tag: Tag, digest: Digest, confirmed_at: float
-    ) -> None:
-        """Point ``tag`` at ``digest``: history link first, then the current one."""
+    ) -> bool:
+        """Point ``tag`` at a held manifest: history link first, then the current one.
+
+        False, and nothing is written, if the repository does not hold ``digest`` (any more).
+        """
 
     async def confirm_tag(self, repository: RepositoryName, tag: Tag, confirmed_at: float) -> None:
         """Note that upstream has confirmed a held tag. Cheap: no sync; losing it costs a HEAD."""
@@ -152,6 +229,101 @@ class ReferrersStore(Protocol):
         self, repository: RepositoryName, subject: Digest, document: bytes
     ) -> None:
         """Keep a document."""
+
+
+class Walk(Protocol):
+    """Iterators over all that is held, for threads: they read as they go, and block.
+
+    What comes or goes meanwhile may be missed. Leftovers are passed over; damaged links are told
+    as such. Faults are raised as OSError.
+    """
+
+    def repositories(self) -> Iterator[RepositoryName]:
+        """Yield all repositories in the catalog's order."""
+
+    def revisions(self, repository: RepositoryName) -> Iterator[HeldLink]:
+        """Yield a repository's links to manifests."""
+
+    def layers(self, repository: RepositoryName) -> Iterator[HeldLink]:
+        """Yield a repository's links to layers and configs."""
+
+    def tags(self, repository: RepositoryName) -> Iterator[HeldTagLinks]:
+        """Yield a repository's tags."""
+
+    def data(self) -> Iterator[HeldData]:
+        """Yield all data, by the first two digits of its digests."""
+
+
+class Mark(Protocol):
+    """What is linked while somebody finds out what may go."""
+
+    def linked(self) -> set[Digest]:
+        """Return what was linked, or committed, since the last call (at first: the beginning).
+
+        Complete only during a removal, when nobody can be about to link. Whatever is in here
+        must stay, with all that it needs if it is a manifest.
+        """
+
+
+class Removal(Protocol):
+    """One short batch of removals, about 50 ms; blocks, for threads.
+
+    No link is written meanwhile: what is looked up here holds until the end of the batch. Links
+    go first and data last. Emptied directories go with what was in them.
+    """
+
+    def remove_tag(self, repository: RepositoryName, tag: Tag) -> bool:
+        """Remove a tag with its history; False if there was none."""
+
+    def remove_manifest(self, repository: RepositoryName, digest: Digest) -> bool:
+        """Remove a repository's manifest, not its data; False if there was none.
+
+        Its traces in the history of tags and its kept referrers go too; tags that point at it
+        stay, and lead nowhere.
+        """
+
+    def remove_layer_link(self, repository: RepositoryName, digest: Digest) -> bool:
+        """Remove a repository's layer, not its data; False if there was none."""
+
+    def remove_data(self, digest: Digest) -> int:
+        """Remove data; return how many bytes that has freed. Whoever reads it reads on."""
+
+
+class RemovalStore(Protocol):
+    """What evicting and collecting needs; every method is for threads.
+
+    A plan is made after ``marking`` has begun; each step is then looked at again within
+    ``removing``, by links on disk and ``Mark.linked``.
+    """
+
+    @property
+    def walk(self) -> Walk:
+        """Walks over what is held."""
+
+    def marking(self) -> AbstractContextManager[Mark]:
+        """Begin to note links; all that were written before are seen by a walk from now on."""
+
+    def removing(self) -> AbstractContextManager[Removal]:
+        """Keep link writers and other removers away for a moment.
+
+        Raises:
+            StorageError: that is not possible, now or (without locks) ever.
+        """
+
+    def on_removal(self, tell: Callable[[float, Sequence[Removed]], None]) -> None:
+        """Tell of each batch of removals by this object, before links can be written again.
+
+        ``tell`` gets the time at which the batch began (epoch seconds) and what was removed, in
+        the thread of the batch. Whoever keeps rows that are noted before their links must keep
+        those noted within LINK_PATIENCE_SECONDS (storage.barrier) before that time: their
+        links may be waiting for the end of this batch.
+        """
+
+    def others_have_removed(self) -> bool:
+        """Say whether another process has removed something since the last call; quick.
+
+        The first answer is always yes.
+        """
 
 
 class Store(BlobStore, ManifestStore, Catalog, ReferrersStore, Protocol):

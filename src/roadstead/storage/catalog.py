@@ -21,8 +21,13 @@ def list_repositories(layout: Layout, *, after: str | None, limit: int) -> list[
     Names are compared component by component (facts/registry.md, section 4.2). ``after`` need
     not exist; what lies before it is not looked at.
     """
+    return list(islice(walk_repositories(layout, after=after), max(limit, 0)))
+
+
+def walk_repositories(layout: Layout, *, after: str | None = None) -> Iterator[RepositoryName]:
+    """Yield all names behind ``after``, in that order."""
     behind = () if after is None else tuple(after.split("/"))
-    return list(islice(_walk(layout.repositories, (), behind), max(limit, 0)))
+    return _walk(layout.repositories, (), behind)
 
 
 def list_tags(layout: Layout, repository: RepositoryName) -> list[Tag] | None:

@@ -10,15 +10,19 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.storage import catalog, purge
-from roadstead.storage.base import HeldTag, OpenBlob
-from roadstead.storage.boundary import Boundary
+from roadstead.storage.barrier import Barrier
+from roadstead.storage.base import HeldTag, OpenBlob, Removed
+from roadstead.storage.boundary import Boundary, storage_errors
 from roadstead.storage.durability import link_atomically, write_atomically
+from roadstead.storage.epoch import RemovalEpoch
+from roadstead.storage.journal import Journal
 from roadstead.storage.layout import Layout
 from roadstead.storage.links import (
     confirm_tag_link,
@@ -29,7 +33,15 @@ from roadstead.storage.links import (
 )
 from roadstead.storage.partial import FilesystemPartialBlob, current_boot_id
 from roadstead.storage.purge import Purged
-from roadstead.storage.reading import data_size, open_regular, plausible_size, read_regular
+from roadstead.storage.reading import (
+    AbsenceIgnored,
+    data_size,
+    open_regular,
+    plausible_size,
+    read_regular,
+)
+from roadstead.storage.removal import FilesystemRemoval
+from roadstead.storage.walk import FilesystemWalk
 from roadstead.telemetry.events import Observer, ignore
 
 
@@ -53,6 +65,10 @@ class FilesystemStore:
         self._layout = Layout(root)
         self._boundary = Boundary(observer=observer, clock=clock)
         self._boot_id = current_boot_id() if boot_id is None else boot_id
+        self._epoch = RemovalEpoch(self._layout.own)
+        self._barrier = Barrier(self._layout.own, epoch=self._epoch)
+        self._tell_of_removals: list[Callable[[float, Sequence[Removed]], None]] = []
+        self.walk = FilesystemWalk(self._layout)
 
     async def stat_blob(self, repository: RepositoryName, digest: Digest) -> int | None:
         """Return the size in bytes if ``repository`` links to it and its data is there."""
@@ -82,15 +98,19 @@ class FilesystemStore:
                 return None
             return OpenBlob(file, size)
 
-    async def link_blob(self, repository: RepositoryName, digest: Digest) -> None:
-        """Make held data visible in ``repository``. Idempotent."""
+    async def link_blob(self, repository: RepositoryName, digest: Digest) -> bool:
+        """Make held data visible in ``repository``. Idempotent; False if it is not held."""
         with self._boundary.action("PutContent"):
-            await asyncio.to_thread(write_link, self._layout.layer_link(repository, digest), digest)
+            return await asyncio.to_thread(self._link_blob, repository, digest)
 
     def partial_blob(self, digest: Digest) -> FilesystemPartialBlob:
         """Open, or find from an earlier attempt, the partial file of ``digest``; blocks."""
         return FilesystemPartialBlob(
-            digest, layout=self._layout, boot_id=self._boot_id, boundary=self._boundary
+            digest,
+            layout=self._layout,
+            boot_id=self._boot_id,
+            boundary=self._boundary,
+            barrier=self._barrier,
         )
 
     async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes | None:
@@ -132,10 +152,10 @@ class FilesystemStore:
 
     async def write_tag(
         self, repository: RepositoryName, tag: Tag, digest: Digest, confirmed_at: float
-    ) -> None:
-        """Point ``tag`` at ``digest``: history link first, then the current one."""
+    ) -> bool:
+        """Point ``tag`` at a held manifest: history first; False if it is not held."""
         with self._boundary.action("PutContent"):
-            await asyncio.to_thread(self._write_tag, repository, tag, digest, confirmed_at)
+            return await asyncio.to_thread(self._write_tag, repository, tag, digest, confirmed_at)
 
     async def confirm_tag(self, repository: RepositoryName, tag: Tag, confirmed_at: float) -> None:
         """Note that upstream has confirmed a held tag, as its link's modification time."""
@@ -165,9 +185,34 @@ class FilesystemStore:
     ) -> None:
         """Keep a document."""
         with self._boundary.action("PutContent"):
-            await asyncio.to_thread(
-                write_atomically, self._layout.referrers(repository, subject), document
-            )
+            await asyncio.to_thread(self._write_referrers, repository, subject, document)
+
+    @contextmanager
+    def marking(self) -> Iterator[Journal]:
+        """Begin to note links; see RemovalStore."""
+        with self._barrier.mark() as journal:
+            yield journal
+
+    @contextmanager
+    def removing(self) -> Iterator[FilesystemRemoval]:
+        """Keep link writers away and remove; see RemovalStore."""
+        with self._barrier.removing():
+            removal = FilesystemRemoval(self._layout, self._boundary)
+            try:
+                yield removal
+            finally:
+                if removal.removed:
+                    for tell in self._tell_of_removals:
+                        tell(removal.at, removal.removed)
+
+    def on_removal(self, tell: Callable[[float, Sequence[Removed]], None]) -> None:
+        """Tell of each batch of removals; see RemovalStore."""
+        self._tell_of_removals.append(tell)
+
+    def others_have_removed(self) -> bool:
+        """Say whether another process has removed something since the last call."""
+        with storage_errors("looking for removals"):
+            return self._epoch.has_passed()
 
     async def check(self) -> None:
         """Look at the root. One that is missing is well: the first write makes it."""
@@ -204,20 +249,41 @@ class FilesystemStore:
         with file:
             if hashlib.file_digest(file, digest.hasher).hexdigest() != digest.encoded:
                 return None
-        link_atomically(self._layout.blob(source), path)
+        with self._barrier.linking([digest, source]), AbsenceIgnored():
+            link_atomically(self._layout.blob(source), path)
         return data_size(path, digest)
+
+    def _link_blob(self, repository: RepositoryName, digest: Digest) -> bool:
+        with self._barrier.linking([digest]):
+            if data_size(self._layout.blob(digest), digest) is None:
+                return False
+            write_link(self._layout.layer_link(repository, digest), digest)
+            return True
 
     def _write_manifest(self, repository: RepositoryName, digest: Digest, content: bytes) -> None:
         path = self._layout.blob(digest)
-        if read_regular(path, limit_bytes=len(content) + 1) != content:
-            write_atomically(path, content)
-        write_link(self._layout.revision_link(repository, digest), digest)
+        with self._barrier.linking([digest]):
+            if read_regular(path, limit_bytes=len(content) + 1) != content:
+                write_atomically(path, content)
+            write_link(self._layout.revision_link(repository, digest), digest)
 
     def _write_tag(
         self, repository: RepositoryName, tag: Tag, digest: Digest, confirmed_at: float
+    ) -> bool:
+        with self._barrier.linking([digest]):
+            source = follow_link(self._layout.revision_link(repository, digest), digest)
+            if source is None or data_size(self._layout.blob(source), source) is None:
+                return False
+            write_link(self._layout.tag_index_link(repository, tag, digest), digest)
+            write_tag_link(self._layout.tag_current_link(repository, tag), digest, confirmed_at)
+            return True
+
+    def _write_referrers(
+        self, repository: RepositoryName, subject: Digest, document: bytes
     ) -> None:
-        write_link(self._layout.tag_index_link(repository, tag, digest), digest)
-        write_tag_link(self._layout.tag_current_link(repository, tag), digest, confirmed_at)
+        # No link, but a removal prunes the directories of such documents.
+        with self._barrier.linking([]):
+            write_atomically(self._layout.referrers(repository, subject), document)
 
     def _check_root(self) -> None:
         try:

@@ -30,6 +30,11 @@ class Layout:
         """Directory of all repositories."""
         return Path(f"{self.root}/docker/registry/v2/repositories")
 
+    @property
+    def blobs(self) -> Path:
+        """Directory of all data, one directory for each algorithm."""
+        return Path(f"{self.root}/docker/registry/v2/blobs")
+
     def blob(self, digest: Digest) -> Path:
         """File with the bytes of a layer, a config or a manifest."""
         hexadecimal = digest.encoded
@@ -42,9 +47,13 @@ class Layout:
         """Directory of one repository; other repositories may lie in it."""
         return Path(f"{self.root}/docker/registry/v2/repositories/{repository}")
 
+    def layers(self, repository: RepositoryName) -> Path:
+        """Directory of a repository's layers, one directory for each algorithm."""
+        return self.repository(repository) / LAYERS
+
     def layer_link(self, repository: RepositoryName, digest: Digest) -> Path:
         """Link that makes a layer or config visible in a repository."""
-        return self.repository(repository) / f"{LAYERS}/{digest.algorithm}/{digest.encoded}/link"
+        return self.layers(repository) / f"{digest.algorithm}/{digest.encoded}/link"
 
     def revision_link(self, repository: RepositoryName, digest: Digest) -> Path:
         """Link that makes a manifest visible in a repository."""
@@ -64,12 +73,21 @@ class Layout:
 
     def tag_index_link(self, repository: RepositoryName, tag: Tag, digest: Digest) -> Path:
         """Link that records that a tag points, or once pointed, at ``digest``."""
-        return self.tags(repository) / f"{tag}/index/{digest.algorithm}/{digest.encoded}/link"
+        return self.tag_index(repository, tag) / f"{digest.algorithm}/{digest.encoded}/link"
+
+    def tag_index(self, repository: RepositoryName, tag: Tag) -> Path:
+        """Directory of the links to all that a tag points, or once pointed, at."""
+        return self.tags(repository) / f"{tag}/index"
+
+    @property
+    def own(self) -> Path:
+        """Directory of all that distribution does not know."""
+        return Path(f"{self.root}/roadstead")
 
     @property
     def partials(self) -> Path:
         """Directory of all partial blobs; one directory in it for each boot."""
-        return Path(f"{self.root}/roadstead/partial")
+        return self.own / "partial"
 
     def partial(self, boot_id: str, digest: Digest) -> Path:
         """File in which a blob arrives."""

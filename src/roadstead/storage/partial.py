@@ -17,6 +17,7 @@ from uuid import uuid4
 from roadstead.errors import DigestMismatchError
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
+from roadstead.storage.barrier import Barrier
 from roadstead.storage.boundary import Boundary, storage_errors
 from roadstead.storage.durability import make_directories, sync_directory
 from roadstead.storage.layout import Layout
@@ -64,7 +65,9 @@ def is_private(path: Path) -> bool:
 class FilesystemPartialBlob:
     """A ``PartialBlob`` of the filesystem store; see the protocol for the contract."""
 
-    def __init__(self, digest: Digest, *, layout: Layout, boot_id: str, boundary: Boundary) -> None:
+    def __init__(
+        self, digest: Digest, *, layout: Layout, boot_id: str, boundary: Boundary, barrier: Barrier
+    ) -> None:
         """Open the partial file of ``digest`` and hash what is in it.
 
         Raises:
@@ -73,6 +76,7 @@ class FilesystemPartialBlob:
         self._digest = digest
         self._layout = layout
         self._boundary = boundary
+        self._barrier = barrier
         self._path = layout.partial(boot_id, digest)
         self._moving = Lock()
         self._committed = False
@@ -134,15 +138,16 @@ class FilesystemPartialBlob:
         data = self._layout.blob(self._digest)
         with self._boundary.action("Move"):
             self._sync()
-            make_directories(data.parent)
-            with self._moving:
-                self._path.replace(data)
-                self._path = data
-                self._committed = True
-            self._file.close()
-            sync_directory(data.parent)
-            for repository in sorted(repositories):
-                write_link(self._layout.layer_link(repository, self._digest), self._digest)
+            with self._barrier.linking([self._digest]):
+                make_directories(data.parent)
+                with self._moving:
+                    self._path.replace(data)
+                    self._path = data
+                    self._committed = True
+                self._file.close()
+                sync_directory(data.parent)
+                for repository in sorted(repositories):
+                    write_link(self._layout.layer_link(repository, self._digest), self._digest)
 
     def restart(self) -> None:
         """Forget all bytes written and begin anew at offset 0, in the same file."""

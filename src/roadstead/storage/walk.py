@@ -1,0 +1,104 @@
+"""Walks over a whole volume, for those who tidy it up or count it.
+
+They read the disk as they go, block, and hold one directory in memory at a time: of the data
+that is a 256th. What comes and goes meanwhile may be missed. Leftovers are passed over, but
+damaged links are told as such, so that they can be removed. Only faults are raised, as OSError.
+"""
+
+import stat
+from collections.abc import Iterator
+from os import scandir
+from pathlib import Path
+
+from roadstead.errors import InvalidReferenceError
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName, parse_tag
+from roadstead.storage.base import HeldData, HeldLink, HeldTagLinks
+from roadstead.storage.catalog import walk_repositories
+from roadstead.storage.layout import Layout
+from roadstead.storage.links import follow_link, read_tag_link
+from roadstead.storage.reading import AbsenceIgnored
+
+
+class FilesystemWalk:
+    """A ``Walk`` over the volume of a filesystem store."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def repositories(self) -> Iterator[RepositoryName]:
+        """Yield all repositories, component by component in order."""
+        return walk_repositories(self._layout)
+
+    def revisions(self, repository: RepositoryName) -> Iterator[HeldLink]:
+        """Yield a repository's links to manifests."""
+        return _links(self._layout.revisions(repository))
+
+    def layers(self, repository: RepositoryName) -> Iterator[HeldLink]:
+        """Yield a repository's links to layers and configs."""
+        return _links(self._layout.layers(repository))
+
+    def tags(self, repository: RepositoryName) -> Iterator[HeldTagLinks]:
+        """Yield a repository's tags, whole or damaged."""
+        for name in _names(self._layout.tags(repository)):
+            try:
+                tag = parse_tag(name)
+            except InvalidReferenceError:
+                continue
+            path = self._layout.tag_current_link(repository, tag)
+            held = read_tag_link(path)
+            index = self._layout.tag_index(repository, tag)
+            yield HeldTagLinks(
+                tag=tag,
+                current=None if held is None else held.digest,
+                history=frozenset(digest for digest, _ in _digests(index)),
+                stored_at=_mtime(path) if held is None else held.confirmed_at,
+            )
+
+    def data(self) -> Iterator[HeldData]:
+        """Yield all data, by the first two digits of its digests."""
+        for algorithm in _names(self._layout.blobs):
+            of_algorithm = self._layout.blobs / algorithm
+            for prefix in _names(of_algorithm):
+                for encoded in _names(of_algorithm / prefix):
+                    digest = _digest(algorithm, encoded)
+                    if digest is None or not encoded.startswith(prefix):
+                        continue
+                    with AbsenceIgnored():
+                        found = self._layout.blob(digest).stat()
+                        if stat.S_ISREG(found.st_mode):
+                            yield HeldData(digest, found.st_size, found.st_mtime)
+
+
+def _links(directory: Path) -> Iterator[HeldLink]:
+    for digest, path in _digests(directory):
+        yield HeldLink(digest, follow_link(path, digest), _mtime(path) or _mtime(path.parent))
+
+
+def _digests(directory: Path) -> Iterator[tuple[Digest, Path]]:
+    """Yield the digests that lie in ``directory``, and where the link of each should be."""
+    for algorithm in _names(directory):
+        for encoded in _names(directory / algorithm):
+            digest = _digest(algorithm, encoded)
+            if digest is not None:
+                yield digest, directory / f"{algorithm}/{encoded}/link"
+
+
+def _names(directory: Path) -> list[str]:
+    """Return the names of the directories in ``directory``, in order; none if it is not there."""
+    with AbsenceIgnored(), scandir(directory) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+    return []
+
+
+def _mtime(path: Path) -> float:
+    with AbsenceIgnored():
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _digest(algorithm: str, encoded: str) -> Digest | None:
+    try:
+        return Digest.parse(f"{algorithm}:{encoded}")
+    except InvalidReferenceError:
+        return None
