@@ -52,7 +52,7 @@ class TokenServer:
     requests: list[TokenRequest] = field(default_factory=list)
 
     @property
-    def registry_auth(self) -> dict[str, object]:
+    def registry_auth(self) -> dict[str, dict[str, str]]:
         """The registry's ``auth`` section."""
         return {
             "token": {

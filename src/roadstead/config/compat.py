@@ -192,7 +192,7 @@ def _one_provider(value: Value, assessment: Assessment) -> Value:
     known = TREE.children["auth"].names
     if name not in known:
         # Not a mere warning: whoever wrote one wanted the mirror closed.
-        meant = suggestion(name, known) or "htpasswd, silly or none"
+        meant = suggestion(name, known) or "htpasswd, token, silly or none"
         reason = "is no way to authenticate, and ignoring it would open the mirror"
         problem = ConfigProblem(
             join("auth", name), describe(name, given), reason, f"did you mean {meant}?"

@@ -14,6 +14,18 @@ AUTH = (
         _WORKS,
         "users with bcrypt hashes, read again when it changes; required, and never made up",
     ),
+    Key("auth.token.realm", _WORKS, "URL of the token server; required without `autoredirect`"),
+    Key("auth.token.service", _WORKS, "the audience of tokens; required"),
+    Key("auth.token.issuer", _WORKS, "who must have issued them; required"),
+    Key(
+        "auth.token.rootcertbundle",
+        _WORKS,
+        "PEM certificates whose keys sign tokens, or vouch for those that do",
+    ),
+    Key("auth.token.jwks", _WORKS, "JSON web keys that sign tokens (3.x); one of the two"),
+    Key("auth.token.signingalgorithms[]", _WORKS, "which signatures count (3.x)"),
+    Key("auth.token.autoredirect", _WORKS, "the realm is https, the Host header and a path"),
+    Key("auth.token.autoredirectpath", _WORKS, "that path (3.x)"),
 )
 
 ACCESS = (

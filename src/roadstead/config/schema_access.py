@@ -18,6 +18,24 @@ _KINDS: Final = ("user", "group", "certificate", "organization", "header")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TAKEN_HEADERS: Final = frozenset({"authorization", "host", "x-forwarded-for"})
 
+ALGORITHMS: Final = (
+    *("EdDSA", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512"),
+    *("ES256", "ES384", "ES512", "PS256", "PS384", "PS512"),
+)
+"""The algorithms of distribution 3; a key signs with those of its own kind only."""
+
+
+def _known_algorithms(values: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in values if name not in ALGORITHMS]
+    if unknown:
+        message = f"names unknown algorithms: {', '.join(unknown)}"
+        raise UnusableValueError(message, fix=f"use some of {', '.join(ALGORITHMS)}")
+    return values or ALGORITHMS
+
+
+def _rooted(value: str) -> str:
+    return value if value.startswith("/") else f"/{value}"
+
 
 def _network(value: str) -> str:
     try:
@@ -84,16 +102,40 @@ class HtpasswdSettings(Section):
     path: Required
 
 
+class TokenSettings(Section):
+    """``auth.token``: tokens of a token server."""
+
+    realm: str = ""
+    service: Required
+    issuer: Required
+    rootcertbundle: str = ""
+    jwks: str = ""
+    signingalgorithms: Annotated[Texts, AfterValidator(_known_algorithms)] = ALGORITHMS
+    autoredirect: bool = False
+    autoredirectpath: Annotated[Required, AfterValidator(_rooted)] = "/auth/token"
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if not self.rootcertbundle and not self.jwks:
+            message = "has no key to verify tokens with"
+            raise UnusableValueError(message, fix="set rootcertbundle or jwks")
+        if not self.realm and not self.autoredirect:
+            message = "has no realm, so no client would know where to get a token"
+            raise UnusableValueError(message, fix="set realm to the token server's URL")
+        return self
+
+
 class AuthSettings(Section):
     """``auth``: at most one provider."""
 
     silly: SillySettings | None = None
     htpasswd: HtpasswdSettings | None = None
+    token: TokenSettings | None = None
 
     @property
     def is_set(self) -> bool:
         """Whether clients are asked for credentials."""
-        return self.silly is not None or self.htpasswd is not None
+        return any(one is not None for one in (self.silly, self.htpasswd, self.token))
 
 
 class SharedHeaderSettings(Section):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roadstead.config.schema import Settings
-from roadstead.config.schema_access import AuthSettings, RuleSettings
+from roadstead.config.schema_access import AuthSettings, RuleSettings, TokenSettings
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.routing import any_of
 from roadstead.server.access.attempts import Attempts
@@ -76,4 +76,31 @@ def _provider(auth: AuthSettings) -> Provider | None:
         file.entries()
         checker = PasswordChecker(file, attempts=Attempts())
         return HtpasswdProvider(checker, realm=auth.htpasswd.realm)
+    if auth.token is not None:
+        return _token_provider(auth.token)
     return None
+
+
+def _token_provider(token: TokenSettings) -> Provider:
+    """Make the provider of ``auth.token``; raises OSError for keys that cannot be used."""
+    # A tenth of a second that only those pay who use tokens.
+    from roadstead.server.access.tokens import TokenProvider  # noqa: PLC0415
+    from roadstead.server.access.trust import KeyFiles  # noqa: PLC0415
+
+    try:
+        files = KeyFiles(
+            Path(token.rootcertbundle) if token.rootcertbundle else None,
+            Path(token.jwks) if token.jwks else None,
+        )
+    except ValueError as error:
+        message = f"auth.token: {error}"
+        raise OSError(message) from error
+    return TokenProvider(
+        files,
+        realm=lambda host: (
+            f"https://{host}{token.autoredirectpath}" if token.autoredirect else token.realm
+        ),
+        service=token.service,
+        issuer=token.issuer,
+        algorithms=token.signingalgorithms,
+    )
