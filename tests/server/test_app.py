@@ -12,7 +12,7 @@ from roadstead.server.endpoints import Endpoint
 from roadstead.server.incoming import Incoming
 from roadstead.server.listener import Listener
 from roadstead.server.registry import RegistryHandlers
-from roadstead.telemetry.events import Event, Exchange, RequestEnded, RequestStarted
+from roadstead.telemetry.events import Event, Exchange, RequestEnded, RequestStarted, Whole
 from tests.support.rig import APP, Rig
 
 
@@ -41,7 +41,7 @@ async def broken(
         prefix="/",
         standing=rig,
         observe=told.append,
-        report=exchanges.append,
+        report=Whole(exchanges.append),
     )
     listener = Listener(app, drain_seconds=0)
     port = await listener.listen_tcp("127.0.0.1", 0)

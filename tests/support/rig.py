@@ -25,7 +25,7 @@ from roadstead.server.registry import RegistryHandlers
 from roadstead.simulator.content import SimulatedImage
 from roadstead.simulator.registry import ScriptedRegistry
 from roadstead.storage.filesystem import FilesystemStore
-from roadstead.telemetry.events import Event, Exchange, Served, on_loop
+from roadstead.telemetry.events import Event, Exchange, Repeated, Served, Whole, on_loop
 from roadstead.upstream.base import Upstream
 from roadstead.upstream.client import RegistryUpstream
 from roadstead.upstream.credentials import CredentialSource
@@ -65,7 +65,11 @@ class Rig:
 
     def served(self) -> list[str]:
         """Return the outcomes of all that was served so far."""
-        return [str(event.outcome) for event in self.events if isinstance(event, Served)]
+        return [
+            str(event.outcome) if isinstance(event, Served) else "hit"
+            for event in self.events
+            if isinstance(event, (Served, Repeated))
+        ]
 
     def files(self, pattern: str = "**/*") -> list[str]:
         """List the files of the store."""
@@ -153,7 +157,12 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
 
 @contextlib.asynccontextmanager
 async def serving(
-    rig: Rig, *, prefix: str = "/", drain_seconds: float = 1.0, gate: Gate | None = None
+    rig: Rig,
+    *,
+    prefix: str = "/",
+    drain_seconds: float = 1.0,
+    keepalive_seconds: float = 75.0,
+    gate: Gate | None = None,
 ) -> AsyncIterator[Rig]:
     """Serve a rig's mirror on a loopback port; without a gate everybody may pull."""
     app = RegistryApp(
@@ -170,9 +179,14 @@ async def serving(
         prefix=prefix,
         standing=rig,
         observe=rig.events.append,
-        report=rig.exchanges.append,
+        report=Whole(rig.exchanges.append),
     )
-    listener = Listener(app, drain_seconds=drain_seconds)
+    listener = Listener(
+        app,
+        drain_seconds=drain_seconds,
+        repeats=app.repeats,
+        keepalive_seconds=keepalive_seconds,
+    )
     rig.port = await listener.listen_tcp("127.0.0.1", 0)
     rig.url = f"http://127.0.0.1:{rig.port}"
     try:

@@ -198,3 +198,63 @@ def test_long_texts_are_not_remembered() -> None:
 
     assert min(written) > 60_000
     assert left < 10 * 60_000
+
+
+_TEXTS = st.text(max_size=30)
+_PEERS = st.sampled_from(["10.1.2.3", "::1", "fe80::1%eth0", "@"])
+_EXCHANGES = st.builds(
+    replace,
+    st.just(_EXCHANGE),
+    target=_TEXTS,
+    user_agent=_TEXTS,
+    host=_TEXTS,
+    reference=_TEXTS,
+    status=st.sampled_from([200, 404]),
+)
+
+
+@pytest.mark.parametrize("line_format", get_args(Format))
+@given(
+    first=_EXCHANGES,
+    peers=st.tuples(_PEERS, _PEERS),
+    forwarded=st.none() | _TEXTS,
+    seconds=st.floats(0, 100),
+    request_id=st.uuids().map(str),
+)
+def test_exchange_that_is_like_another_is_logged_like_it(
+    line_format: Format,
+    first: Exchange,
+    peers: tuple[str, str],
+    forwarded: str | None,
+    seconds: float,
+    request_id: str,
+) -> None:
+    """What ``again`` writes is what the log would have written of the whole exchange."""
+    one, other = (replace(first, peer=peer, client=forwarded or peer) for peer in peers)
+    other = replace(other, seconds=seconds, request_id=request_id)
+    lines: list[str] = []
+    access_log = AccessLog(lines.append, clock=lambda: _NOW)
+    response_log = ResponseLog(
+        lines.append,
+        render=renderer(line_format),
+        static={"service": "100%"},
+        level=logging.INFO,
+        clock=lambda: _NOW,
+    )
+
+    for log in (access_log, response_log):
+        log.again(one)(other.peer, other.request_id, other.seconds)
+        log(other)
+
+    assert lines[0] == lines[1]
+    assert lines[2] == lines[3]
+
+
+def test_unwanted_exchange_is_not_logged_again_either() -> None:
+    """A level of error leaves out repeated successes."""
+    lines: list[str] = []
+    log = ResponseLog(lines.append, render=renderer("text"), static={}, level=logging.ERROR)
+
+    log.again(_EXCHANGE)("10.1.2.3", "id", 0.1)
+
+    assert lines == []

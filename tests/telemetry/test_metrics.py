@@ -30,6 +30,7 @@ _ALL_EVENTS: tuple[Event, ...] = (
     events.NotificationAnswered("hook", "200 OK"),
     events.RequestStarted("blob"),
     events.RequestEnded("blob", "GET", 200, 0.003, 0, 100),
+    events.Repeated(Kind.BLOB, "GET", 100, 100, 0.003),
 )
 
 
@@ -56,6 +57,27 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
         after = samples(metrics)
         ours = {name for name in after if name.startswith(("registry_", "roadstead_"))}
         assert any(after[name] != before.get(name) for name in ours), event
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize(("method", "sent"), [("GET", 100), ("HEAD", 0)])
+def test_a_repeated_request_counts_as_any_other(kind: Kind, method: str, sent: int) -> None:
+    """One event for a repeated request changes what its four would have changed."""
+    whole, folded = (Metrics(version="1.2.3", storage_driver="filesystem") for _ in range(2))
+    for event in (
+        events.CacheAsked(hit=True),
+        events.RequestStarted(kind),
+        events.Served(kind, Outcome.HIT, 100, sent),
+        events.RequestEnded(kind, method, 200, 0.003, 0, sent),
+    ):
+        whole(event)
+    folded(events.Repeated(kind, method, 100, sent, 0.003))
+
+    def counted(metrics: Metrics) -> dict[str, float]:
+        ours = ("registry_", "roadstead_")
+        return {name: value for name, value in samples(metrics).items() if name.startswith(ours)}
+
+    assert counted(folded) == counted(whole)
 
 
 def test_scrape_is_prometheus_text(metrics: Metrics) -> None:

@@ -40,6 +40,19 @@ class Blobs:
         self._lane = ThreadPoolExecutor(max_transfers, thread_name_prefix="transfer")
         self._linked: LRUCache[tuple[RepositoryName, Digest], bool] = LRUCache(_KNOWN_LINKS)
 
+    def at_hand(self, repository: RepositoryName, digest: Digest) -> HeldBlobReader | None:
+        """Return a reader of a held blob whose link is known in memory; waits for nothing.
+
+        None says nothing: ask ``open`` then.
+
+        Raises:
+            StorageError: the store failed.
+        """
+        if (repository, digest) not in self._linked:
+            return None
+        opened = self._store.open_blob(digest)
+        return None if opened is None else HeldBlobReader(opened, Outcome.HIT)
+
     async def open(self, repository: RepositoryName, digest: Digest) -> BlobReader:
         """Return a reader of the blob; a fetch is joined or started if it is not held.
 

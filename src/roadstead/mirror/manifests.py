@@ -109,6 +109,19 @@ class Manifests:
         self._descriptions = Descriptions(store=store, rules=platforms or PlatformRules())
         self._fetches: Coalescer[tuple[RepositoryName, Reference], ServedManifest] = Coalescer()
 
+    def at_hand(self, repository: RepositoryName, reference: Reference) -> ServedManifest | None:
+        """Return a manifest that memory has and upstream need not confirm; waits for nothing.
+
+        None says nothing: ask ``by_digest`` or ``by_tag`` then.
+        """
+        if isinstance(reference, Digest):
+            return self._held.get((repository, reference))
+        state = self._tags.get((repository, reference))
+        if state is None or decide(state, self._clock(), self._rules) is not Decision.SERVE:
+            return None
+        held = self._held.get((repository, state.digest))
+        return None if held is None else self._dated(held, state)
+
     async def by_digest(self, repository: RepositoryName, digest: Digest) -> ServedManifest:
         """Return a manifest by its digest; upstream is asked only if it is not held.
 
@@ -240,8 +253,11 @@ class Manifests:
 
     def _dated(self, held: ServedManifest, state: TagState) -> ServedManifest:
         now = self._clock()
-        return replace(
-            held,
+        # Not replace(), which takes three times as long.
+        return ServedManifest(
+            held.descriptor,
+            held.content,
+            held.outcome,
             age_seconds=state.age(now),
             fresh_for_seconds=fresh_for(state, now, self._rules),
         )

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from roadstead.mirror.blobs import Blobs
-from roadstead.mirror.content import BlobReader, ServedManifest, TagListing
+from roadstead.mirror.content import BlobReader, HeldBlobReader, ServedManifest, TagListing
 from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.oci.digest import Digest
@@ -30,6 +30,16 @@ class Mirror:
         if isinstance(reference, Digest):
             return await self._manifests.by_digest(repository, reference)
         return await self._manifests.by_tag(repository, reference)
+
+    def manifest_at_hand(
+        self, repository: RepositoryName, reference: Reference
+    ) -> ServedManifest | None:
+        """Return a manifest that can be served at once; see Manifests."""
+        return self._manifests.at_hand(repository, reference)
+
+    def blob_at_hand(self, repository: RepositoryName, digest: Digest) -> HeldBlobReader | None:
+        """Return a reader of a blob that can be served at once; see Blobs."""
+        return self._blobs.at_hand(repository, digest)
 
     async def blob(self, repository: RepositoryName, digest: Digest) -> BlobReader:
         """Return a reader of a blob; see Blobs."""

@@ -20,8 +20,10 @@ from roadstead.runtime.systemd import InheritedSockets
 from roadstead.server.access.gate import Gate
 from roadstead.server.access.steering import SteeringGate
 from roadstead.server.app import RegistryApp
+from roadstead.server.connection import RequestHandler
 from roadstead.server.debug import DebugApp
-from roadstead.server.listener import Listener, RequestHandler
+from roadstead.server.listener import Listener
+from roadstead.server.repeats import Repeats
 from roadstead.server.tls import TlsFiles, make_context, minimum_version
 from roadstead.telemetry.debugvars import vars_snapshot
 
@@ -46,7 +48,7 @@ class Listeners:
         Raises:
             OSError: the address cannot be bound.
         """
-        listener = self._listener(app)
+        listener = self._listener(app, app.repeats)
         handed_over = self._inherited.claim(address)
         if handed_over is not None:
             _log.info("listening on %s, from systemd%s", handed_over.getsockname(), self._suffix)
@@ -99,8 +101,8 @@ class Listeners:
             _log.info("providing prometheus metrics on %s", prometheus.path)
         return port
 
-    def _listener(self, app: RequestHandler) -> Listener:
-        listener = Listener(app, drain_seconds=self._drain_seconds)
+    def _listener(self, app: RequestHandler, repeats: Repeats | None = None) -> Listener:
+        listener = Listener(app, drain_seconds=self._drain_seconds, repeats=repeats)
         self._stack.push_async_callback(listener.aclose)
         return listener
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from roadstead.config.schema import Settings
 from roadstead.config.schema_notifications import EndpointSettings
 from roadstead.telemetry.delivery import Courier, Endpoint
-from roadstead.telemetry.events import Exchange, ExchangeLog, Observer
+from roadstead.telemetry.events import Exchange, ExchangeLog, Observer, Whole
 from roadstead.telemetry.notifications import Ignored, Source, event_of
 
 # What waits at the end gets this long, all endpoints together; a listener that is gone must not
@@ -33,7 +33,7 @@ def notifying(
         scheme="https" if settings.http.tls.enabled else "http",
     )
     try:
-        yield _teller(couriers, source)
+        yield Whole(_teller(couriers, source))
     finally:
         for courier in couriers:
             courier.close(_CLOSING_SECONDS / len(couriers))

@@ -11,7 +11,7 @@ from roadstead.config.load import Loaded
 from roadstead.config.notice import Level
 from roadstead.config.schema_health import HealthSettings
 from roadstead.storage.filesystem import FilesystemStore
-from roadstead.telemetry.events import Exchange, ExchangeLog
+from roadstead.telemetry.events import Exchange, ExchangeLog, LogAgain
 from roadstead.telemetry.exchanges import AccessLog, ResponseLog
 from roadstead.telemetry.health import Check
 from roadstead.telemetry.lineformat import renderer
@@ -25,11 +25,14 @@ _log = logging.getLogger("roadstead.runtime")
 class RequestLogs:
     """Both lines that a request leaves behind, and whoever else is told of it."""
 
-    def __init__(self, response_log: ResponseLog, access_log: AccessLog | None) -> None:
-        """``access_log`` is None if it is switched off."""
+    def __init__(
+        self, response_log: ResponseLog, access_log: AccessLog | None, *writers: LineWriter
+    ) -> None:
+        """``access_log`` is None if it is switched off; both write to ``writers``."""
         self._told: list[ExchangeLog] = [response_log]
         if access_log is not None:
             self._told.append(access_log)
+        self._writers = writers
 
     def also(self, told: ExchangeLog | None) -> None:
         """Tell ``told`` too, if it is anybody."""
@@ -41,22 +44,37 @@ class RequestLogs:
         for told in self._told:
             told(exchange)
 
+    def again(self, exchange: Exchange) -> LogAgain:
+        """See ExchangeLog."""
+        logs = tuple(told.again(exchange) for told in self._told)
+
+        def log(peer: str, request_id: str, seconds: float) -> None:
+            for one in logs:
+                one(peer, request_id, seconds)
+
+        return log
+
+    def flush(self) -> None:
+        """Write what is still to be written."""
+        for writer in self._writers:
+            writer.flush()
+
 
 def start_logging(loaded: Loaded, instance_id: str) -> RequestLogs:
     """Take over the process's logging, and say what there is to say of the configuration."""
     log = loaded.settings.log
     static = {**log.fields, "version": __version__, "instance.id": instance_id}
     style = LogStyle(line_format=log.formatter, static=static, report_caller=log.reportcaller)
-    errors = LineWriter(sys.stderr)
+    errors, output = LineWriter(sys.stderr), LineWriter(sys.stdout)
     install(LineHandler(errors.write, style), log.level)
     response_log = ResponseLog(
-        errors.write, render=renderer(log.formatter), static=static, level=LEVELS[log.level]
+        errors.write_soon, render=renderer(log.formatter), static=static, level=LEVELS[log.level]
     )
-    access_log = None if log.accesslog.disabled else AccessLog(LineWriter(sys.stdout).write)
+    access_log = None if log.accesslog.disabled else AccessLog(output.write_soon)
     for notice in loaded.notices:
         level = logging.WARNING if notice.level is Level.WARNING else logging.INFO
         _log.log(level, "%s", notice)
-    return RequestLogs(response_log, access_log)
+    return RequestLogs(response_log, access_log, errors, output)
 
 
 def make_checks(health: HealthSettings, store: FilesystemStore) -> Sequence[Check]:

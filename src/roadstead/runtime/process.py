@@ -104,6 +104,7 @@ async def running(
     instance_id = str(uuid.uuid4())
     report = start_logging(loaded, instance_id)
     async with contextlib.AsyncExitStack() as stack:
+        stack.callback(report.flush)
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(settings.storage.filesystem.maxthreads))
         metrics = Metrics(version=__version__, storage_driver="filesystem")

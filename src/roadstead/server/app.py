@@ -24,10 +24,13 @@ from roadstead.server.endpoints import (
 from roadstead.server.errors import ErrorResponse, render_error
 from roadstead.server.incoming import Incoming
 from roadstead.server.registry import RegistryHandlers, refuse_write
+from roadstead.server.repeats import PRECEDENT, Precedent, Repeats, is_unconditional
 from roadstead.server.resolve import note_denial
 from roadstead.telemetry import events
 
 _log = logging.getLogger("roadstead.server")
+
+_OK = 200
 
 
 class Standing(Protocol):
@@ -54,7 +57,7 @@ class RegistryApp:
         prefix: str,
         standing: Standing,
         observe: events.Observer,
-        report: Callable[[events.Exchange], None],
+        report: events.ExchangeLog,
     ) -> None:
         """Compose.
 
@@ -75,6 +78,7 @@ class RegistryApp:
         self._standing = standing
         self._observe = observe
         self._report = report
+        self.repeats = Repeats(may_answer=self._may_repeat, observe=observe, report=report)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; never raises but for cancellation."""
@@ -93,8 +97,19 @@ class RegistryApp:
             incoming.sent_bytes = 0 if incoming.is_head else len(response.body)
         if not response.prepared:
             response.headers.extend(incoming.common_headers)
-        self._finish(incoming, response)
+        exchange = self._finish(incoming, response)
+        repeatable = incoming.repeatable
+        if repeatable is not None and response.status == _OK and self._may_be_known(request):
+            request[PRECEDENT] = Precedent(repeatable, exchange)
         return response
+
+    def _may_be_known(self, request: web.BaseRequest) -> bool:
+        """Say whether the answer hangs on nothing but the bytes of the request's head."""
+        return self._handlers.gate.is_open and is_unconditional(request)
+
+    def _may_repeat(self) -> bool:
+        """Say whether requests may be answered as before, and connections be kept."""
+        return self._standing.is_healthy() and not self._standing.draining
 
     async def _answer(self, incoming: Incoming) -> web.StreamResponse:
         if not self._standing.is_healthy():
@@ -157,7 +172,7 @@ class RegistryApp:
             _log.exception("a request failed", extra={"fields": {"path": path}})
             return ErrorResponse(ErrorCode.UNKNOWN)
 
-    def _finish(self, incoming: Incoming, response: web.StreamResponse | None) -> None:
+    def _finish(self, incoming: Incoming, response: web.StreamResponse | None) -> events.Exchange:
         summary = incoming.summary(response)
         if incoming.label:
             self._observe(
@@ -171,6 +186,7 @@ class RegistryApp:
                 )
             )
         self._report(summary)
+        return summary
 
 
 def _describe(incoming: Incoming, endpoint: Endpoint) -> None:

@@ -1,6 +1,7 @@
 """Handlers of blobs: whole, in parts, or only their size."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 
 from aiohttp import web
@@ -24,6 +25,7 @@ from roadstead.server.ranges import (
     matches_none_of,
     parse_ranges,
 )
+from roadstead.server.repeats import Current, Repeatable
 from roadstead.server.resolve import find_mirror, note_outcome
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Kind, Outcome, Served
@@ -57,6 +59,9 @@ class BlobHandlers:
         reader = await mirror.blob(repository, endpoint.digest)
         try:
             note_outcome(incoming, reader.outcome)
+            if reader.outcome is Outcome.HIT and (reader.size_bytes or 0) <= _SMALL_BLOB_BYTES:
+                at_hand = partial(mirror.blob_at_hand, repository, endpoint.digest)
+                incoming.repeatable = _repeatable(at_hand, reader.size_bytes or 0, is_head=False)
             response = await _send(
                 incoming,
                 reader,
@@ -78,6 +83,9 @@ class BlobHandlers:
         size, outcome = await mirror.stat_blob(repository, digest)
         note_outcome(incoming, outcome)
         self._served(incoming, size or 0)
+        if size is not None and outcome is Outcome.HIT:
+            at_hand = partial(mirror.blob_at_hand, repository, digest)
+            incoming.repeatable = _repeatable(at_hand, size, is_head=True)
         headers = _headers(digest)
         if not matches_none_of(incoming.request.headers.get("If-None-Match"), headers["ETag"]):
             return web.Response(status=304, headers=headers)
@@ -133,6 +141,26 @@ async def _send_small(
     content = os.pread(reader.file.fileno(), size, 0)
     incoming.sent_bytes = len(content)
     return web.Response(body=content, headers=headers)
+
+
+def _repeatable(
+    at_hand: Callable[[], BlobReader | None], size: int, *, is_head: bool
+) -> Repeatable:
+    """Say how a held blob that was served in one write may be served again."""
+
+    def current() -> Current | None:
+        reader = at_hand()
+        if reader is None:
+            return None
+        try:
+            if reader.size_bytes != size:
+                return None
+            body = b"" if is_head else os.pread(reader.file.fileno(), size, 0)
+        finally:
+            reader.close()
+        return Current(body) if is_head or len(body) == size else None
+
+    return Repeatable(Kind.BLOB, size, current)
 
 
 def _headers(digest: Digest) -> CIMultiDict[str]:

@@ -1,7 +1,5 @@
 """One request on its way through the server: filled by handlers, then told to observers."""
 
-import itertools
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,11 +10,10 @@ from multidict import CIMultiDict
 from roadstead.mirror.routing import Hints
 from roadstead.oci.reference import RepositoryName
 from roadstead.server.errors import ErrorResponse
+from roadstead.server.repeats import Repeatable
+from roadstead.server.requestid import new_request_id
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
-
-_PROCESS_ID = secrets.token_hex(6)
-_NUMBERS = itertools.count(1)
 
 
 @dataclass(slots=True)
@@ -30,6 +27,7 @@ class Incoming:
     what went wrong, be it answered with an error or with a broken connection. ``caller`` says
     who it was proved to be; ``may_list``, unless None, says which repositories the catalog may
     tell it of; ``may_delete``, set for DELETE only, says whether it is an admin.
+    ``repeatable`` says how the same answer may be given again.
     """
 
     request: web.BaseRequest
@@ -48,6 +46,7 @@ class Incoming:
     caller: str = ""
     may_delete: bool = False
     may_list: Callable[[RepositoryName], bool] | None = None
+    repeatable: Repeatable | None = None
 
     @property
     def method(self) -> str:
@@ -68,7 +67,7 @@ class Incoming:
         return events.Exchange(
             peer=peer,
             client=headers.get("X-Forwarded-For") or peer,
-            request_id=f"{_PROCESS_ID}-{next(_NUMBERS):x}",
+            request_id=new_request_id(),
             method=request.method,
             target=request.raw_path,
             protocol=f"HTTP/{request.version.major}.{request.version.minor}",

@@ -4,37 +4,37 @@ import errno
 import socket
 import ssl
 import stat
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 from aiohttp import web
 
-RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+from roadstead.server.connection import RequestHandler, Server
+from roadstead.server.repeats import Repeats
 
-# A multi-range list of a lazy-pulling client runs to many KiB (facts/protocol.md 6).
-_MAX_HEADER_BYTES = 64 * 1024
 # docker opens a connection per request; containerd keeps about four. An idle one costs little,
 # but not for an hour.
-_KEEPALIVE_SECONDS = 75.0
+_KEEPALIVE_SECONDS: Final = 75.0
 
 
 class Listener:
     """One address that is served until ``aclose``."""
 
-    def __init__(self, handler: RequestHandler, *, drain_seconds: float) -> None:
-        """``drain_seconds`` is how long requests under way may go on at the end."""
-        self._runner = web.ServerRunner(
-            web.Server(
-                handler,
-                access_log=None,
-                keepalive_timeout=_KEEPALIVE_SECONDS,
-                max_line_size=_MAX_HEADER_BYTES,
-                max_field_size=_MAX_HEADER_BYTES,
-                auto_decompress=False,
-                lingering_time=1.0,
-            ),
-            shutdown_timeout=drain_seconds,
-        )
+    def __init__(
+        self,
+        handler: RequestHandler,
+        *,
+        drain_seconds: float,
+        repeats: Repeats | None = None,
+        keepalive_seconds: float = _KEEPALIVE_SECONDS,
+    ) -> None:
+        """``drain_seconds`` is how long requests under way may go on at the end.
+
+        ``repeats`` are the requests that are answered without ``handler``;
+        ``keepalive_seconds`` is how long a connection may be idle.
+        """
+        server = Server(handler, repeats, keepalive_seconds=keepalive_seconds)
+        self._runner = web.ServerRunner(server, shutdown_timeout=drain_seconds)
 
     async def listen_tcp(
         self, host: str | None, port: int, *, context: ssl.SSLContext | None = None

@@ -1,5 +1,7 @@
 """Handlers of the read API: each turns an endpoint value into a response."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -18,9 +20,10 @@ from roadstead.server.blobs import IMMUTABLE, BlobHandlers
 from roadstead.server.errors import ErrorResponse, json_body
 from roadstead.server.incoming import Incoming
 from roadstead.server.ranges import matches_none_of
+from roadstead.server.repeats import Current, Repeatable
 from roadstead.server.resolve import REASON, find_mirror, header_text, note_outcome
 from roadstead.telemetry import events
-from roadstead.telemetry.events import Kind
+from roadstead.telemetry.events import Kind, Outcome
 
 
 class RegistryHandlers:
@@ -83,7 +86,7 @@ class RegistryHandlers:
                 "Cache-Control": IMMUTABLE if is_by_digest else "no-cache",
             }
         )
-        _add_freshness(headers, manifest)
+        headers.update(_freshness(manifest))
         is_wanted = matches_none_of(_joined(incoming, "If-None-Match"), etag)
         if is_wanted and not incoming.is_head:
             incoming.sent_bytes = len(manifest.content)
@@ -92,6 +95,9 @@ class RegistryHandlers:
         self._observe(events.Served(Kind.MANIFEST, manifest.outcome, size, incoming.sent_bytes))
         if not is_wanted:
             return web.Response(status=304, headers=headers)
+        if manifest.outcome is Outcome.HIT:
+            at_hand = partial(mirror.manifest_at_hand, repository, endpoint.reference)
+            incoming.repeatable = _repeatable(manifest, at_hand, is_head=incoming.is_head)
         headers["Content-Type"] = manifest.descriptor.media_type
         headers["Content-Length"] = str(len(manifest.content))
         return web.Response(headers=headers, body=None if incoming.is_head else manifest.content)
@@ -171,20 +177,36 @@ def refuse_write() -> web.Response:
     )
 
 
-def _add_freshness(headers: CIMultiDict[str], manifest: ServedManifest) -> None:
+def _repeatable(
+    manifest: ServedManifest, at_hand: Callable[[], ServedManifest | None], *, is_head: bool
+) -> Repeatable:
+    """Say how a manifest that was served from memory may be served again."""
+
+    def current() -> Current | None:
+        now = at_hand()
+        if now is None or now.descriptor is not manifest.descriptor:
+            return None
+        lines = "".join(f"{name}: {value}\r\n" for name, value in _freshness(now))
+        return Current(b"" if is_head else now.content, lines)
+
+    varying = frozenset(name for name, _ in _freshness(manifest))
+    return Repeatable(Kind.MANIFEST, manifest.descriptor.size, current, varying)
+
+
+def _freshness(manifest: ServedManifest) -> list[tuple[str, str]]:
     """Say how old an answer by tag is, when upstream is asked next, and why it is stale."""
+    headers = []
     if manifest.age_seconds is not None:
-        headers["X-Roadstead-Age"] = str(int(manifest.age_seconds))
+        headers.append(("X-Roadstead-Age", str(int(manifest.age_seconds))))
     if manifest.fresh_for_seconds is not None:
-        headers["X-Roadstead-Fresh-For"] = str(int(manifest.fresh_for_seconds))
+        headers.append(("X-Roadstead-Fresh-For", str(int(manifest.fresh_for_seconds))))
     if manifest.stale_reason is None:
-        return
+        return headers
     age = int(manifest.age_seconds or 0)
-    headers["Age"] = str(age)
     reason = header_text(manifest.stale_reason)
-    headers[REASON] = reason
     # containerd 2 shows 299 warnings to the user.
-    headers["Warning"] = f'299 - "stale, last confirmed {age} s ago: {reason}"'
+    warning = f'299 - "stale, last confirmed {age} s ago: {reason}"'
+    return [*headers, ("Age", str(age)), (REASON, reason), ("Warning", warning)]
 
 
 def _joined(incoming: Incoming, name: str) -> str | None:

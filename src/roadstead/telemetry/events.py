@@ -8,9 +8,9 @@ wrapped by ``on_loop``. They must not block.
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 
 class Kind(StrEnum):
@@ -183,6 +183,21 @@ class RequestEnded:
     response_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A request was answered with status 200 just as an earlier one (server/repeats.py).
+
+    It stands for a CacheAsked, RequestStarted, Served and RequestEnded, all of a hit; the label
+    ``handler`` is the same as ``kind``.
+    """
+
+    kind: Kind
+    method: str
+    size_bytes: int
+    sent_bytes: int
+    seconds: float
+
+
 Event: TypeAlias = (
     Served
     | Fetched
@@ -199,6 +214,7 @@ Event: TypeAlias = (
     | NotificationAnswered
     | RequestStarted
     | RequestEnded
+    | Repeated
 )
 
 Observer: TypeAlias = Callable[[Event], None]
@@ -247,7 +263,40 @@ class Exchange:
     error_detail: str = ""
 
 
-ExchangeLog: TypeAlias = Callable[[Exchange], None]
+LogAgain: TypeAlias = Callable[[str, str, float], None]
+"""Logs an exchange that differs from an earlier one in peer, request id and seconds only."""
+
+
+class ExchangeLog(Protocol):
+    """Hears of every answered request."""
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Take in one."""
+
+    def again(self, exchange: Exchange) -> LogAgain:
+        """Prepare for many that are like ``exchange``; it is not logged by this."""
+
+
+class Whole:
+    """An ExchangeLog for what wants each exchange as a whole."""
+
+    def __init__(self, tell: Callable[[Exchange], object]) -> None:
+        self._tell = tell
+
+    def __call__(self, exchange: Exchange) -> None:
+        """See ExchangeLog."""
+        self._tell(exchange)
+
+    def again(self, exchange: Exchange) -> LogAgain:
+        """See ExchangeLog."""
+
+        def log(peer: str, request_id: str, seconds: float) -> None:
+            client = peer if exchange.client == exchange.peer else exchange.client
+            self._tell(
+                replace(exchange, peer=peer, client=client, request_id=request_id, seconds=seconds)
+            )
+
+        return log
 
 
 def on_loop(observer: Observer) -> Observer:

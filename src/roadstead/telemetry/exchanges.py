@@ -1,15 +1,18 @@
 """The two lines that one request leaves behind: access log and application log.
 
 These are on the path of every request, so neither goes through ``logging``; the application
-line is rendered by the same function as every other line of that log.
+line is rendered by the same function as every other line of that log. Lines of requests that
+are alike are rendered once, with marks where they differ, and filled in after that.
 """
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
-from roadstead.telemetry.events import Exchange
+from roadstead.telemetry.events import Exchange, LogAgain
 from roadstead.telemetry.lineformat import LogClock, Render, SecondCache, duration_text, escape
 from roadstead.telemetry.redaction import redact, redact_value
 
@@ -20,6 +23,11 @@ _FIRST_SUCCESS = 200
 _FIRST_ERROR = 400
 
 WriteLine = Callable[[str], None]
+
+# No client can know it, so what one sends is never taken for a mark.
+_SECRET = secrets.token_hex(8)
+_TIME, _ID, _NUMBER, _PEER = (f"{name}{_SECRET}" for name in ("time", "id", "number", "peer"))
+_MICROSECONDS = "µs"
 
 
 class AccessLog:
@@ -36,11 +44,23 @@ class AccessLog:
 
     def __call__(self, exchange: Exchange) -> None:
         """Write the line of ``exchange``."""
-        moment = self._moment.text(int(self._clock()))
+        self._write(self._line(exchange, self._moment.text(int(self._clock()))))
+
+    def again(self, exchange: Exchange) -> LogAgain:
+        """See ExchangeLog."""
+        template = _template(self._line(replace(exchange, peer=_PEER), _TIME))
+
+        def write(peer: str, _request_id: str, _seconds: float) -> None:
+            moment = self._moment.text(int(self._clock()))
+            self._write(template % {"peer": escape(peer), "time": moment})
+
+        return write
+
+    def _line(self, exchange: Exchange, moment: str) -> str:
         target = escape(_shown(exchange.target))
         referer = escape(_shown(exchange.referer))
         agent = escape(_shown(exchange.user_agent))
-        self._write(
+        return (
             f"{escape(exchange.peer)} - - [{moment}]"
             f' "{escape(exchange.method)} {target} {exchange.protocol}"'
             f' {exchange.status} {exchange.written_bytes} "{referer}" "{agent}"'
@@ -73,20 +93,74 @@ class ResponseLog:
 
     def __call__(self, exchange: Exchange) -> None:
         """Write the line of ``exchange``, if its level is wanted."""
-        failed = not _FIRST_SUCCESS <= exchange.status < _FIRST_ERROR
-        if (logging.ERROR if failed else logging.INFO) < self._level:
-            return
+        if self._is_wanted(exchange):
+            stamp = self._stamps.stamp(self._clock())
+            self._write(self._line(exchange, stamp, duration_text(exchange.seconds)))
+
+    def again(self, exchange: Exchange) -> LogAgain:
+        """See ExchangeLog."""
+        if not self._is_wanted(exchange):
+            return _write_nothing
+        templates: dict[tuple[bool, bool], str] = {}
+
+        def write(peer: str, request_id: str, seconds: float) -> None:
+            number = duration_text(seconds)
+            is_tiny = number.endswith(_MICROSECONDS)
+            # How a value is quoted depends on what is in it, so there is a template for each.
+            kind = (is_tiny, ":" in peer)
+            template = templates.get(kind)
+            if template is None:
+                template = templates[kind] = self._template(exchange, *kind)
+            stamp = self._stamps.stamp(self._clock())
+            if is_tiny:
+                number = number[: -len(_MICROSECONDS)]
+            values = {"time": stamp, "id": request_id, "number": number, "peer": peer}
+            self._write(template % values)
+
+        return write
+
+    def _is_wanted(self, exchange: Exchange) -> bool:
+        return (logging.ERROR if _failed(exchange) else logging.INFO) >= self._level
+
+    def _template(self, exchange: Exchange, is_tiny: bool, is_ipv6: bool) -> str:  # noqa: FBT001 - the key of a dict
+        peer = f":{_PEER}" if is_ipv6 else _PEER
+        client = peer if exchange.client == exchange.peer else exchange.client
+        marked = replace(exchange, request_id=_ID, peer=peer, client=client)
+        line = self._line(marked, _TIME, _NUMBER + (_MICROSECONDS if is_tiny else ""))
+        return _template(line.replace(peer, _PEER))
+
+    def _line(self, exchange: Exchange, stamp: str, duration: str) -> str:
+        failed = _failed(exchange)
         event = self._static.copy()
-        event["time"] = self._stamps.stamp(self._clock())
+        event["time"] = stamp
         event["level"] = "error" if failed else "info"
         event["msg"] = "response completed with error" if failed else "response completed"
         event["http.response.status"] = exchange.status
         event["http.response.written"] = exchange.written_bytes
-        event["http.response.duration"] = duration_text(exchange.seconds)
+        event["http.response.duration"] = duration
         for name, text in _text_fields(exchange):
             if text:
                 event[name] = text
-        self._write(self._render(event))
+        return self._render(event)
+
+
+def _failed(exchange: Exchange) -> bool:
+    return not _FIRST_SUCCESS <= exchange.status < _FIRST_ERROR
+
+
+def _write_nothing(_peer: str, _request_id: str, _seconds: float) -> None:
+    pass
+
+
+def _template(line: str) -> str:
+    """Make a format string of a line with marks in it."""
+    return (
+        line.replace("%", "%%")
+        .replace(_TIME, "%(time)s")
+        .replace(_ID, "%(id)s")
+        .replace(_NUMBER, "%(number)s")
+        .replace(_PEER, "%(peer)s")
+    )
 
 
 # Clients send the same agents, hosts and paths again and again.

@@ -79,6 +79,7 @@ class Metrics:
             events.NotificationAnswered: self._count_notification_answer,
             events.RequestStarted: self._count_request_started,
             events.RequestEnded: self._count_request_ended,
+            events.Repeated: self._count_repeated,
         }
         self._registry = CollectorRegistry()
         for group in (
@@ -198,3 +199,20 @@ class Metrics:
         http.seconds.series((handler[0], method)).observe(event.seconds)
         http.request_bytes.series(handler).observe(event.request_bytes)
         http.response_bytes.series(handler).observe(event.response_bytes)
+
+    def _count_repeated(self, event: events.Repeated) -> None:
+        kind, method = event.kind, _METHODS[event.method]
+        label = (kind,)
+        self._storage.cache_requests.values[()] += 1
+        self._storage.cache_hits.values[()] += 1
+        self._storage.cache.values[("Request",)] += 1
+        self._storage.cache.values[("Hit",)] += 1
+        self._own.requests.values[kind, Outcome.HIT] += 1
+        self._proxy.requests.values[label] += 1
+        self._proxy.hits.values[label] += 1
+        self._proxy.pushed_bytes.values[label] += event.sent_bytes
+        http = self._http
+        http.requests.values[kind, "200", method] += 1
+        http.seconds.series((kind, method)).observe(event.seconds)
+        http.request_bytes.series(label).observe(0)
+        http.response_bytes.series(label).observe(event.sent_bytes)

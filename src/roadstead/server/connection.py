@@ -1,0 +1,222 @@
+"""One connection: known requests are answered at once, all others by aiohttp.
+
+aiohttp's handler of a connection is made when the first request comes that it is needed for.
+While every read of the socket has brought exactly one whole head without a body, and every
+answer is out, the connection stands between two requests: then, and only then, a head may be
+answered here. After anything else (a head in two pieces, two heads in one, a body) the
+connection is aiohttp's for good.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Final, TypeAlias, cast
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from roadstead.server.repeats import Repeats
+
+_log = logging.getLogger("roadstead.server")
+
+RequestHandler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_END: Final = b"\r\n\r\n"
+# A multi-range list of a lazy-pulling client runs to many KiB (facts/protocol.md 6).
+_MAX_HEADER_BYTES: Final = 64 * 1024
+# aiohttp does not see what is answered here, so it must not judge which connection is idle.
+_NEVER_SECONDS: Final = 1e9
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one client's connection."""
+
+    def __init__(self, server: "Server", repeats: Repeats | None) -> None:
+        self._server = server
+        self._repeats = repeats
+        self._handler: web.RequestHandler | None = None
+        self._peer = "@"
+        self._is_between = repeats is not None
+        self._is_stopping = False
+        self._is_paused = False
+        self._asked: bytes | None = None
+        self._answering = 0
+        self._idle_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        if isinstance(name, tuple):
+            self._peer = str(name[0])
+        self._idle_since = self._server.now()
+        self._server.open.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._is_between and not self._is_paused:
+            if self._answer(data):
+                return
+            self._asked = data if _is_one_head(data) else None
+        else:
+            self._asked = None
+        self._is_between = False
+        self._made_handler().data_received(data)
+
+    def eof_received(self) -> None:
+        """See asyncio.Protocol."""
+        if self._handler is not None:
+            self._handler.eof_received()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._is_paused = True
+        if self._handler is not None:
+            self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._is_paused = False
+        if self._handler is not None:
+            self._handler.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._is_stopping = True
+        self._server.open.discard(self)
+        if self._handler is not None:
+            self._handler.connection_lost(exc)
+
+    def begin(self) -> None:
+        """Note that aiohttp has begun with a request."""
+        self._answering += 1
+
+    def end(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Note that all of aiohttp's answer to a request was handed to the transport."""
+        self._answering -= 1
+        self._idle_since = self._server.now()
+        head, self._asked = self._asked, None
+        if self._repeats is None or head is None or self._is_stopping or request.body_exists:
+            return
+        self._repeats.learn(head, request, response)
+        self._is_between = bool(response.keep_alive)
+
+    def stop(self) -> None:
+        """Answer nothing more at once, and close if no request is under way."""
+        self._is_stopping = True
+        self._is_between = False
+        if self._handler is None:
+            self._transport.close()
+
+    def close_if_idle(self, since: float) -> None:
+        """Close if there was no request after ``since``, in seconds of the loop's clock."""
+        if not self._answering and self._idle_since < since:
+            self._transport.close()
+
+    def _answer(self, data: bytes) -> bool:
+        started = perf_counter()
+        repeat = self._repeats.find(data) if self._repeats is not None else None
+        answer = repeat.answer() if repeat is not None else None
+        if repeat is None or answer is None:
+            return False
+        self._transport.write(answer)
+        if repeat.closes:
+            self._is_between = False
+            self._transport.close()
+        self._idle_since = self._server.now()
+        repeat.report(self._peer, started)
+        return True
+
+    def _made_handler(self) -> web.RequestHandler:
+        if self._handler is None:
+            self._handler = self._server.make_handler()
+            self._handler.connection_made(self._transport)
+            if self._is_paused:
+                self._handler.pause_writing()
+        return self._handler
+
+
+class Server(web.Server):
+    """aiohttp's server, behind such connections."""
+
+    def __init__(
+        self, handler: RequestHandler, repeats: Repeats | None, *, keepalive_seconds: float
+    ) -> None:
+        """Answer with ``handler`` what is not among ``repeats``.
+
+        A connection without a request for ``keepalive_seconds`` is closed, soon after.
+        """
+        self._handle = handler
+        self._repeats = repeats
+        self._keepalive_seconds = keepalive_seconds
+        self._sweep_seconds = keepalive_seconds / 15
+        super().__init__(
+            self._begin,
+            access_log=_log,
+            access_log_class=_End,
+            keepalive_timeout=_NEVER_SECONDS,
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+            auto_decompress=False,
+            lingering_time=1.0,
+        )
+        self.open: set[Connection] = set()
+        self.now = self._loop.time
+        self._sweep = self._loop.call_later(self._sweep_seconds, self._close_idle)
+
+    def __call__(self) -> Connection:  # type: ignore[override] # the loop wants a protocol only
+        """Make the protocol of a new connection."""
+        return Connection(self, self._repeats)
+
+    def make_handler(self) -> web.RequestHandler:
+        """Make aiohttp's handler of one connection."""
+        return super().__call__()
+
+    def pre_shutdown(self) -> None:
+        """See aiohttp: close what is idle; what is under way goes on."""
+        self._sweep.cancel()
+        for connection in tuple(self.open):
+            connection.stop()
+        super().pre_shutdown()
+
+    async def _begin(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = _connection_of(request)
+        if connection is not None:
+            connection.begin()
+        return await self._handle(request)
+
+    def _close_idle(self) -> None:
+        since = self.now() - self._keepalive_seconds
+        for connection in tuple(self.open):
+            connection.close_if_idle(since)
+        self._sweep = self._loop.call_later(self._sweep_seconds, self._close_idle)
+
+
+class _End(AbstractAccessLogger):
+    """Is called by aiohttp when an answer was handed to the transport, and logs nothing."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:  # noqa: ARG002 - aiohttp's interface
+        """See aiohttp."""
+        connection = _connection_of(request)
+        if connection is not None:
+            connection.end(request, response)
+
+
+def _connection_of(request: web.BaseRequest) -> Connection | None:
+    transport = request.transport
+    protocol = transport.get_protocol() if transport is not None else None
+    return protocol if isinstance(protocol, Connection) else None
+
+
+def _is_one_head(data: bytes) -> bool:
+    """Say whether these bytes are one whole head of a GET or HEAD, and nothing else.
+
+    Every line must end as RFC 9112 wants it, so that no parser can see two heads in it.
+    """
+    return (
+        data.startswith((b"GET ", b"HEAD "))
+        and data.endswith(_END)
+        and data.count(_END) == 1
+        and data.count(b"\n") == data.count(b"\r\n")
+    )
