@@ -1,6 +1,6 @@
 """containerd, and its own client ctr."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +36,13 @@ class Containerd:
 
     def pull(self, tag: str) -> frozenset[str]:
         """Pull and unpack; return the digests of all content that containerd then holds."""
+        return self.fetch(f"{NAME}:{tag}")
+
+    def fetch(self, reference: str) -> frozenset[str]:
+        """Pull and unpack; return the digests of all content that containerd then holds."""
         self._ctr(
             *("images", "pull", "--hosts-dir", f"{self.home}/hosts"),
-            *("--snapshotter", "native", f"{NAME}:{tag}"),
+            *("--snapshotter", "native", reference),
         )
         return self._held()
 
@@ -53,7 +57,11 @@ class Containerd:
 
     def forget(self, tag: str) -> None:
         """Remove the image, and its content at once."""
-        self._ctr("images", "rm", "--sync", f"{NAME}:{tag}")
+        self.drop(f"{NAME}:{tag}")
+
+    def drop(self, reference: str) -> None:
+        """Remove the image, and its content at once."""
+        self._ctr("images", "rm", "--sync", reference)
         assert not self._held()
 
     def _held(self) -> frozenset[str]:
@@ -66,10 +74,19 @@ class Containerd:
 @contextmanager
 def containerd(mirror_host: str, home: Path) -> Iterator[Client]:
     """Start containerd with the mirror in a hosts directory."""
+    hosts = {"docker.io": _HOSTS.format(mirror_host=mirror_host)}
+    with containerd_with(hosts, home) as client:
+        yield client
+
+
+@contextmanager
+def containerd_with(hosts: Mapping[str, str], home: Path) -> Iterator[Containerd]:
+    """Start containerd with a ``hosts.toml`` of this content for each registry."""
     sandbox.require("containerd", "ctr")
-    hosts = home / "hosts/docker.io"
-    hosts.mkdir(parents=True)
-    (hosts / "hosts.toml").write_text(_HOSTS.format(mirror_host=mirror_host))
+    for registry, text in hosts.items():
+        directory = home / "hosts" / registry
+        directory.mkdir(parents=True)
+        (directory / "hosts.toml").write_text(text)
     configuration = home / "config.toml"
     configuration.write_text(_CONFIGURATION.format(home=home))
     with sandbox.daemon(

@@ -35,7 +35,11 @@ class StorageTool:
 
     def pull(self, tag: str) -> str:
         """Pull into the storage; return the image's id."""
-        self._run("pull", "--quiet", f"{NAME}:{tag}")
+        return self.fetch(f"{NAME}:{tag}")
+
+    def fetch(self, reference: str) -> str:
+        """Pull into the storage; return the image's id."""
+        self._run("pull", "--quiet", reference)
         return self._run("images", "--all", "--no-trunc", "--format", "{{.ID}}").strip()
 
     def expected(self, image: Image) -> str:
@@ -48,7 +52,11 @@ class StorageTool:
 
     def forget(self, tag: str) -> None:
         """Remove the only image."""
-        self._run("rmi", f"{NAME}:{tag}")
+        self.drop(f"{NAME}:{tag}")
+
+    def drop(self, reference: str) -> None:
+        """Remove the only image."""
+        self._run("rmi", reference)
         assert self._run("images", "--all", "--quiet").strip() == ""
 
     def _run(self, *arguments: str) -> str:
@@ -92,27 +100,41 @@ class Skopeo:
 
 def write_configuration(mirror_host: str, home: Path) -> None:
     """Name the mirror where a user without privileges does."""
+    write_registries(_REGISTRIES.format(mirror_host=mirror_host), home)
+
+
+def write_registries(text: str, home: Path) -> None:
+    """Write ``registries.conf``, and a policy that trusts every image."""
     directory = home / ".config/containers"
     directory.mkdir(parents=True)
-    (directory / "registries.conf").write_text(_REGISTRIES.format(mirror_host=mirror_host))
+    (directory / "registries.conf").write_text(text)
     (directory / "policy.json").write_text(json.dumps(_POLICY))
 
 
 @contextmanager
 def podman(mirror_host: str, home: Path) -> Iterator[Client]:
     """Set up podman."""
+    write_configuration(mirror_host, home)
+    yield podman_at(home)
+
+
+def podman_at(home: Path) -> StorageTool:
+    """Give podman with all its files in ``home``, where its configuration is."""
+    sandbox.require("podman")
     options = (
         *("--root", f"{home}/root", "--runroot", f"{home}/run", "--storage-driver", "vfs"),
         *("--tmpdir", f"{home}/state", "--cgroup-manager", "cgroupfs", "--events-backend", "none"),
     )
-    yield _storage_tool(("podman", *options), mirror_host, home)
+    return StorageTool(("podman", *options), home)
 
 
 @contextmanager
 def buildah(mirror_host: str, home: Path) -> Iterator[Client]:
     """Set up buildah."""
     options = ("--root", f"{home}/root", "--runroot", f"{home}/run", "--storage-driver", "vfs")
-    yield _storage_tool(("buildah", *options), mirror_host, home)
+    sandbox.require("buildah")
+    write_configuration(mirror_host, home)
+    yield StorageTool(("buildah", *options), home)
 
 
 @contextmanager
@@ -121,9 +143,3 @@ def skopeo(mirror_host: str, home: Path) -> Iterator[Client]:
     sandbox.require("skopeo")
     write_configuration(mirror_host, home)
     yield Skopeo(home)
-
-
-def _storage_tool(command: tuple[str, ...], mirror_host: str, home: Path) -> StorageTool:
-    sandbox.require(command[0])
-    write_configuration(mirror_host, home)
-    return StorageTool(command, home)

@@ -27,8 +27,12 @@ class Docker:
 
     def pull(self, tag: str) -> str:
         """Pull; return the image's id."""
-        self("pull", f"{_SHORT_NAME}:{tag}")
-        return self("image", "inspect", "--format", "{{.Id}}", f"{_SHORT_NAME}:{tag}").strip()
+        return self.fetch(f"{_SHORT_NAME}:{tag}")
+
+    def fetch(self, reference: str) -> str:
+        """Pull; return the image's id."""
+        self("pull", reference)
+        return self("image", "inspect", "--format", "{{.Id}}", reference).strip()
 
     def expected(self, image: Image) -> str:
         """Return the digest of the config, which is the id."""
@@ -40,7 +44,11 @@ class Docker:
 
     def forget(self, tag: str) -> None:
         """Remove the only image."""
-        self("image", "rm", f"{_SHORT_NAME}:{tag}")
+        self.drop(f"{_SHORT_NAME}:{tag}")
+
+    def drop(self, reference: str) -> None:
+        """Remove the only image."""
+        self("image", "rm", reference)
         assert self("image", "ls", "--all", "--quiet") == ""
 
     def __call__(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
@@ -65,9 +73,13 @@ class DockerBuild:
 
     def pull(self, tag: str) -> list[str]:
         """Build; return the layers that the result has below its own one."""
+        return self.fetch(f"{_SHORT_NAME}:{tag}")
+
+    def fetch(self, reference: str) -> list[str]:
+        """Build; return the layers that the result has below its own one."""
         context = self.docker.home / "context"
         context.mkdir(exist_ok=True)
-        (context / "Dockerfile").write_text(f"FROM {_SHORT_NAME}:{tag}\nCOPY Dockerfile /\n")
+        (context / "Dockerfile").write_text(f"FROM {reference}\nCOPY Dockerfile /\n")
         self.docker(
             *("build", "--no-cache", "--tag", "built", str(context)),
             environment={"DOCKER_BUILDKIT": str(int(self.buildkit))},
@@ -87,7 +99,11 @@ class DockerBuild:
 
     def forget(self, tag: str) -> None:
         """Remove the result, the base image and the builder's cache."""
-        base = () if self.buildkit else (f"{_SHORT_NAME}:{tag}",)
+        self.drop(f"{_SHORT_NAME}:{tag}")
+
+    def drop(self, reference: str) -> None:
+        """Remove the result, the base image and the builder's cache."""
+        base = () if self.buildkit else (reference,)
         self.docker("image", "rm", "built", *base)
         self.docker("builder", "prune", "--all", "--force")
         assert self.docker("image", "ls", "--all", "--quiet") == ""

@@ -27,6 +27,19 @@ class Client(Protocol):
         """Remove everything that was pulled."""
 
 
+class Fetcher(Protocol):
+    """A client that pulls images of any registry by their full names."""
+
+    def fetch(self, reference: str) -> object:
+        """Pull, and say what the client now holds; it held nothing before."""
+
+    def expected(self, image: Image) -> object:
+        """Tell what ``fetch`` has to return for this image."""
+
+    def drop(self, reference: str) -> None:
+        """Remove everything that was pulled."""
+
+
 class Starts(Protocol):
     """Makes a client."""
 

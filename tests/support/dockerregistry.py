@@ -1,8 +1,11 @@
-"""Debian's docker-registry 2.8.2, run for a test, and just enough of a client to fill it."""
+"""The stock registry, run for a test, and just enough of a client to fill it.
+
+It is Debian's docker-registry 2.8.2, or version 3 built from its Go module.
+"""
 
 import json
 import os
-import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -11,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
@@ -19,8 +23,10 @@ import pytest
 
 from roadstead.oci.digest import Digest
 from roadstead.oci.mediatype import OCI_MANIFEST, UPSTREAM_ACCEPT
+from tests.support.programs import find_program
 
 BINARY = "docker-registry"
+BINARY_3 = "registry3"
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 
@@ -28,24 +34,52 @@ _STOP_SECONDS = 10.0
 _opener = build_opener(ProxyHandler({}))
 
 
+@dataclass(frozen=True, slots=True)
+class RunningRegistry:
+    """A registry in a process of its own."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+    def freeze(self) -> None:
+        """Make it accept connections and say nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """End it at once: its connections break and its port refuses new ones."""
+        self.process.kill()
+        self.process.wait()
+
+
 @contextmanager
 def start_docker_registry(
     root: Path,
+    **options: Any,  # noqa: ANN401 - passed on as given
+) -> Iterator[str]:
+    """Run the registry and give its base URL; see ``run_docker_registry``."""
+    with run_docker_registry(root, **options) as running:
+        yield running.url
+
+
+@contextmanager
+def run_docker_registry(
+    root: Path,
     *,
+    binary: str = BINARY,
     proxy_remoteurl: str | None = None,
     auth: Mapping[str, object] | None = None,
     log_file: Path | None = None,
     extra_env: Mapping[str, str] | None = None,
-) -> Iterator[str]:
-    """Run the stock registry on the volume ``root`` and give its base URL.
+) -> Iterator[RunningRegistry]:
+    """Run the stock registry on the volume ``root``.
 
-    ``proxy_remoteurl`` makes it a mirror; ``auth`` is its section of that name; ``log_file``
-    gets the application log and the access log; ``extra_env`` adds ``REGISTRY_*`` overrides.
-    The test is skipped where the program is missing.
+    ``binary`` is the program; ``proxy_remoteurl`` makes it a mirror; ``auth`` is its section of
+    that name; ``log_file`` gets the application log and the access log; ``extra_env`` adds
+    ``REGISTRY_*`` overrides. The test is skipped where the program is missing.
     """
-    binary = shutil.which(BINARY)
-    if binary is None:
-        pytest.skip(f"{BINARY} is not installed")
+    program = find_program(binary)
+    if program is None:
+        pytest.skip(f"{binary} is not installed")
     port = _free_port()
     configuration: dict[str, object] = {
         "version": 0.1,
@@ -65,14 +99,14 @@ def start_docker_registry(
         file = Path(directory) / "config.yml"
         file.write_text(json.dumps(configuration), encoding="utf-8")
         process = subprocess.Popen(
-            [binary, "serve", str(file)],
+            [program, "serve", str(file)],
             env={**os.environ, "OTEL_TRACES_EXPORTER": "none", **(extra_env or {})},
             stdout=log,
             stderr=log,
         )
         try:
-            _wait_for(port, process, Path(log.name))
-            yield f"http://127.0.0.1:{port}"
+            wait_for(port, process, Path(log.name))
+            yield RunningRegistry(f"http://127.0.0.1:{port}", process)
         finally:
             process.terminate()
             try:
@@ -89,7 +123,12 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until a registry accepts connections.
+
+    Raises:
+        AssertionError: it ended, or did not in time; the message holds its log.
+    """
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -98,7 +137,7 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
             time.sleep(0.02)
         else:
             return
-    message = f"{BINARY} did not start:\n{log.read_text(errors='replace')}"
+    message = f"the registry did not start:\n{log.read_text(errors='replace')}"
     raise AssertionError(message)
 
 

@@ -55,13 +55,16 @@ class Image:
         return frozenset().union(*(image.blobs for image in self.platforms.values()))
 
 
-def write_image(layout: Path, *, tag: str) -> Image:
-    """Write an index of two platforms: a small root file system, 3 MiB, and 12 MiB shared."""
+def write_image(layout: Path, *, tag: str, seed: int = 0) -> Image:
+    """Write an index of two platforms: a small root file system, 3 MiB, and 12 MiB shared.
+
+    Another ``seed`` gives other bytes.
+    """
     writer = _LayoutWriter(layout)
-    shared = _layer({"srv/shared": random.Random(1).randbytes(12 * _MIB)})  # noqa: S311 - filler
+    shared = _layer({"srv/shared": random.Random(seed + 1).randbytes(12 * _MIB)})  # noqa: S311 - filler
     platforms = {
-        architecture: _platform(writer, architecture, seed, shared)
-        for seed, architecture in enumerate(ARCHITECTURES, start=2)
+        architecture: _platform(writer, architecture, seed + number, shared)
+        for number, architecture in enumerate(ARCHITECTURES, start=2)
     }
     entries = [
         {
