@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.config.duration import format_duration, parse_duration
+from roadstead.config.duration import format_duration, parse_age, parse_duration
 from roadstead.config.refusal import UnusableValueError
 
 
@@ -74,3 +74,18 @@ def test_any_text_is_a_duration_or_is_refused(text: str) -> None:
         return
 
     assert duration >= timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"), [("30d", 720), ("2w", 336), ("1d12h", 36), ("1w1d", 192), ("24h", 24)]
+)
+def test_ages_may_be_in_days(text: str, hours: float) -> None:
+    """Our own keys know days and weeks; distribution's keep to Go's units."""
+    assert parse_age(text) == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("text", ["d", "1.5d", "1h1d", "-1d", "99999999w", "1 d"])
+def test_what_is_no_age_is_refused(text: str) -> None:
+    """Days are whole and stand in front."""
+    with pytest.raises(UnusableValueError):
+        parse_age(text)

@@ -24,6 +24,7 @@ _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _WHOLE = re.compile(rf"\+?(?:{_PART.pattern})+")
 _BARE_INTEGER = re.compile(r"[0-9]+")
 _LONG = re.compile(r"([0-9]+)([dw])")
+_LONG_PREFIX = re.compile(rf"(?:{_LONG.pattern})+")
 _HOURS = {"d": 24, "w": 168}
 _MAX_MICROSECONDS = Decimal(2**63 - 1) / 1000  # Go counts nanoseconds in 64 bits
 
@@ -52,6 +53,22 @@ def parse_duration(text: str) -> timedelta:
             Decimal(0),
         )
     )
+
+
+def parse_age(text: str) -> timedelta:
+    """Read a duration, also one in days or weeks, which Go has not: ``30d``, ``2w``, ``1d12h``.
+
+    Raises:
+        UnusableValueError: it is none.
+    """
+    stripped = text.strip()
+    found = _LONG_PREFIX.match(stripped)
+    if found is None:
+        return parse_duration(text)
+    hours = sum(int(number) * _HOURS[unit] for number, unit in _LONG.findall(found[0]))
+    rest = stripped[found.end() :]
+    more = parse_duration(rest) if rest else timedelta(0)
+    return _timedelta(hours * _UNIT_MICROSECONDS["h"]) + more
 
 
 def format_duration(duration: timedelta) -> str:

@@ -18,9 +18,11 @@ from pydantic import (
 )
 
 from roadstead.config.address import parse_address
+from roadstead.config.cron import check_cron
 from roadstead.config.document import Value, resolve
-from roadstead.config.duration import parse_duration
+from roadstead.config.duration import parse_age, parse_duration
 from roadstead.config.refusal import UnusableValueError
+from roadstead.config.size import DiskShare, parse_size
 from roadstead.secrecy import Secret
 
 
@@ -51,6 +53,18 @@ def _address(value: object) -> object:
     return value
 
 
+def _age(value: object) -> object:
+    return parse_age(value) if isinstance(value, str) else value
+
+
+def _size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _disk_share(value: object) -> object:
+    return DiskShare.parse(value) if isinstance(value, str) else value
+
+
 def _resolved(value: Value) -> object:
     return resolve(value)
 
@@ -69,6 +83,18 @@ Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
 
 Wait: TypeAlias = Annotated[Duration, AfterValidator(_bounding)]
 """A duration that bounds a wait: never zero, for that would mean for ever or not at all."""
+
+Age: TypeAlias = Annotated[timedelta, BeforeValidator(_age)]
+"""A duration that may also be given in days or weeks: ``30d``."""
+
+Size: TypeAlias = Annotated[int, BeforeValidator(_size)]
+"""A number of bytes, with a unit or without."""
+
+Share: TypeAlias = Annotated[InstanceOf[DiskShare], BeforeValidator(_disk_share)]
+"""A number of bytes, or a percentage of a disk."""
+
+Schedule: TypeAlias = Annotated[str, AfterValidator(check_cron)]
+"""When something recurs, as a cron expression; empty is never."""
 
 SecretText: TypeAlias = Annotated[InstanceOf[Secret], BeforeValidator(_secret)]
 """A text that is masked wherever it is printed."""
