@@ -30,6 +30,7 @@ RoadsteadError
 │   ├── StorageFullError
 │   └── StorageUnavailableError
 ├── MetadataError                  the metadata database cannot answer
+├── ImageLayoutError               images cannot be exported or imported as they are
 └── ConfigError                    the configuration cannot be used
 
 Every name ends in Error. Only an UnknownContentError is a miss: a fault is never mistaken
@@ -249,6 +250,10 @@ class StorageUnavailableError(StorageError):
 
 class MetadataError(RoadsteadError):
     """The metadata database cannot answer; the layout can, and the mirror goes on without it."""
+
+
+class ImageLayoutError(RoadsteadError):
+    """An OCI image layout cannot be read, or what it should hold is not there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ SAMPLES: dict[type[RoadsteadError], RoadsteadError] = {
         errors.StorageFullError("no space"),
         errors.StorageUnavailableError("no answer"),
         errors.MetadataError("locked"),
+        errors.ImageLayoutError("no layout"),
         errors.ConfigError([errors.ConfigProblem("http.addr", "x", "has no port")]),
     )
 }

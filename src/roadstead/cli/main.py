@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from roadstead import __version__
-from roadstead.cli import config, demo, explain, privileges, serve, simulator, status
+from roadstead.cli import config, demo, explain, layouts, privileges, serve, simulator, status
 
 app = typer.Typer(
     name="roadstead",
@@ -20,6 +20,8 @@ app.add_typer(config.app, name="config")
 app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("explain")(explain.explain)
+app.command("export")(layouts.export_images)
+app.command("import")(layouts.import_layouts)
 app.command("demo")(demo.demo)
 app.command("upstream-simulator")(simulator.simulate)
 

@@ -63,8 +63,27 @@ def parse_manifest(content: bytes, content_type: str | None = None) -> Manifest:
         media_type=media_type,
         children=_descriptors(document.get("manifests")),
         blobs=_blobs(document),
-        subject=_descriptor(subject) if subject is not None else None,
+        subject=parse_descriptor(subject) if subject is not None else None,
         artifact_type=artifact_type if isinstance(artifact_type, str) else None,
+    )
+
+
+def parse_descriptor(value: object) -> Descriptor:
+    """Read the descriptor in a JSON document.
+
+    Raises:
+        ManifestInvalidError: it is none, or has no usable digest.
+    """
+    if not isinstance(value, dict):
+        message = "a descriptor is not a JSON object"
+        raise ManifestInvalidError(message)
+    size = value.get("size")
+    media_type = value.get("mediaType")
+    return Descriptor(
+        media_type=media_type if isinstance(media_type, str) else mediatype.OCTET_STREAM,
+        digest=_digest(value.get("digest")),
+        size=size if isinstance(size, int) and size >= 0 else 0,
+        platform=_platform(value.get("platform")),
     )
 
 
@@ -98,7 +117,7 @@ def _blobs(document: dict[str, Any]) -> tuple[Descriptor, ...]:
             if isinstance(layer, dict)
         )
     config = document.get("config")
-    head = (_descriptor(config),) if isinstance(config, dict) else ()
+    head = (parse_descriptor(config),) if isinstance(config, dict) else ()
     return head + _descriptors(document.get("layers"))
 
 
@@ -108,21 +127,7 @@ def _descriptors(value: object) -> tuple[Descriptor, ...]:
     if not isinstance(value, list):
         message = "a list of descriptors is expected"
         raise ManifestInvalidError(message)
-    return tuple(_descriptor(item) for item in value)
-
-
-def _descriptor(value: object) -> Descriptor:
-    if not isinstance(value, dict):
-        message = "a descriptor is not a JSON object"
-        raise ManifestInvalidError(message)
-    size = value.get("size")
-    media_type = value.get("mediaType")
-    return Descriptor(
-        media_type=media_type if isinstance(media_type, str) else mediatype.OCTET_STREAM,
-        digest=_digest(value.get("digest")),
-        size=size if isinstance(size, int) and size >= 0 else 0,
-        platform=_platform(value.get("platform")),
-    )
+    return tuple(parse_descriptor(item) for item in value)
 
 
 def _platform(value: object) -> Platform | None:

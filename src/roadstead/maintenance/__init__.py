@@ -1,0 +1,1 @@
+"""Work off the request path: what is kept, what goes, and who says so."""

@@ -1,0 +1,1 @@
+"""Held images as OCI image layouts, out of the store and into it."""
