@@ -237,7 +237,9 @@ class UpstreamProtocolError(UpstreamError):
 
 
 class StorageError(RoadsteadError):
-    """The store could not be read or written."""
+    """The store could not be read or written; ``is_told`` once an observer has heard of it."""
+
+    is_told = False
 
 
 class StorageFullError(StorageError):

@@ -2,16 +2,16 @@
 
 The items are numbered as in facts/failures.md. A test here goes through real sockets, from a
 client over the mirror to a scripted upstream; what is tested elsewhere as well, or only, is
-named. Items 3 and 4 go no further than what has been built.
+named.
 
 == ============================================ ================================================
 no what went wrong                              where it is tested
 == ============================================ ================================================
 1  a cut body that looks complete               test_bodies; tests/mirror/test_blobs, test_pump
 2  a connection reset in the middle of a blob   test_bodies; tests/mirror/test_pump
-3  a full disk                                  tests/storage/test_filesystem, test_partial;
-                                                tests/mirror/test_manifests (not kept, served)
-4  a limit crossed while a blob arrives         no limits exist yet
+3  a full disk                                  test_disk, tests/crash/test_disk (real disks);
+                                                tests/storage/test_filesystem, test_partial
+4  a limit crossed while a blob arrives         test_disk
 5  a signed redirect kept too long              test_redirects; tests/upstream/test_transfer
 6  a credential sent along a redirect           test_redirects; tests/upstream/test_secrets
 7  a hostile token realm                        test_redirects; tests/upstream/test_secrets,

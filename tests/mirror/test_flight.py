@@ -20,7 +20,7 @@ from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Event, Kind, Observer, Outcome, on_loop
 from roadstead.upstream.client import RegistryUpstream
-from tests.support.rig import APP, OTHER, make_rig, read_all
+from tests.support.rig import APP, OTHER, make_rig, nowhere, read_all
 
 CONTENT = bytes(range(256)) * 400
 DIGEST = Digest.of(CONTENT)
@@ -63,7 +63,7 @@ class Hangar:
 async def test_a_reader_waits_for_the_file_and_then_for_bytes(file: BinaryIO) -> None:
     """Joining ends when upstream has agreed to send; reading follows what has arrived."""
     flight = Flight(DIGEST, APP)
-    joining = asyncio.ensure_future(flight.join(Outcome.MISS))
+    joining = asyncio.ensure_future(flight.join(Outcome.MISS, pass_on=nowhere))
     flight.publish(Progress(file=file, size_bytes=len(CONTENT)))
     reader = await joining
     waiting = asyncio.ensure_future(reader.wait_beyond(0))
@@ -84,7 +84,7 @@ async def test_the_end_is_told_by_no_further_bytes(file: BinaryIO) -> None:
     flight = Flight(DIGEST, APP)
     size = len(CONTENT)
     flight.publish(Progress(file=file, size_bytes=size, available=size, complete=True))
-    reader = await flight.join(Outcome.JOINED)
+    reader = await flight.join(Outcome.JOINED, pass_on=nowhere)
 
     assert await reader.wait_beyond(size) == size
     assert reader.is_near(10**12)
@@ -97,7 +97,7 @@ async def test_what_has_arrived_is_readable_after_a_failure(file: BinaryIO) -> N
     """Only the bytes that will never come are an error, for each of the readers."""
     flight = Flight(DIGEST, APP)
     flight.publish(Progress(file=file, available=10))
-    readers = [await flight.join(Outcome.JOINED) for _ in range(3)]
+    readers = [await flight.join(Outcome.JOINED, pass_on=nowhere) for _ in range(3)]
     waiting = [asyncio.ensure_future(reader.wait_beyond(10)) for reader in readers]
     await asyncio.sleep(0)
 
@@ -118,7 +118,7 @@ async def test_a_refused_flight_fails_who_joins(file: BinaryIO) -> None:
     flight.publish(Progress(error=error))
 
     with pytest.raises(UpstreamUnavailableError):
-        await flight.join(Outcome.MISS)
+        await flight.join(Outcome.MISS, pass_on=nowhere)
 
     assert "0 readers" in repr(flight)
     flight.end()
@@ -129,7 +129,7 @@ async def test_the_file_is_closed_by_whoever_is_last(file: BinaryIO) -> None:
     """It stays open until the flight has ended and every reader has closed, once each."""
     flight = Flight(DIGEST, APP)
     flight.publish(Progress(file=file, available=1))
-    first, second = [await flight.join(Outcome.JOINED) for _ in range(2)]
+    first, second = [await flight.join(Outcome.JOINED, pass_on=nowhere) for _ in range(2)]
 
     first.close()
     first.close()
@@ -150,7 +150,7 @@ async def test_news_from_a_thread_wakes_every_waiter(file: BinaryIO) -> None:
 
     thread = threading.Thread(target=pump)
     thread.start()
-    readers = [await flight.join(Outcome.JOINED) for _ in range(5)]
+    readers = [await flight.join(Outcome.JOINED, pass_on=nowhere) for _ in range(5)]
     positions = await asyncio.gather(*(reader.wait_beyond(999) for reader in readers))
     thread.join()
 
@@ -164,7 +164,7 @@ async def test_near_is_what_has_arrived_and_a_little_more(file: BinaryIO) -> Non
     """A range behind the flight, or just ahead of it, is worth waiting for."""
     flight = Flight(DIGEST, APP)
     flight.publish(Progress(file=file, available=100))
-    reader = await flight.join(Outcome.JOINED)
+    reader = await flight.join(Outcome.JOINED, pass_on=nowhere)
 
     assert reader.is_near(0)
     assert reader.is_near(100 + NEAR_BYTES)
@@ -178,7 +178,7 @@ async def test_a_flight_can_be_looked_at(file: BinaryIO) -> None:
     """Its representation says which, how far, for how many and how it went."""
     flight = Flight(DIGEST, APP)
     flight.publish(Progress(file=file, size_bytes=10, available=4))
-    reader = await flight.join(Outcome.JOINED)
+    reader = await flight.join(Outcome.JOINED, pass_on=nowhere)
 
     assert repr(flight) == (f"<Flight {DIGEST} 4/10 bytes, 1 readers, complete=False, error=None>")
 
@@ -196,9 +196,12 @@ async def test_no_more_transfers_run_than_allowed(
     async with RegistryUpstream(upstream.url) as client:
         hangar = Hangar(tmp_path, client, max_transfers=2)
         running = [hangar.start(blob.digest) for blob in blobs]
-        first, second = [await flight.join(Outcome.MISS) for flight in running[:2]]
+        first, second = [await flight.join(Outcome.MISS, pass_on=nowhere) for flight in running[:2]]
         await asyncio.gather(first.wait_beyond(99), second.wait_beyond(99))
-        queued = [asyncio.ensure_future(flight.join(Outcome.MISS)) for flight in running[2:]]
+        queued = [
+            asyncio.ensure_future(flight.join(Outcome.MISS, pass_on=nowhere))
+            for flight in running[2:]
+        ]
         # Upstream has had the time to hear of them: this call went there and back.
         await client.list_tags(APP, limit=None, after=None)
 
@@ -221,9 +224,11 @@ async def test_a_queued_flight_does_not_hold_up_the_end(
     async with RegistryUpstream(upstream.url) as client:
         hangar = Hangar(tmp_path, client, max_transfers=1)
         running, *queued = [hangar.start(blob.digest) for blob in blobs]
-        reader = await running.join(Outcome.MISS)
+        reader = await running.join(Outcome.MISS, pass_on=nowhere)
         reader.close()
-        waiting = [asyncio.ensure_future(flight.join(Outcome.MISS)) for flight in queued]
+        waiting = [
+            asyncio.ensure_future(flight.join(Outcome.MISS, pass_on=nowhere)) for flight in queued
+        ]
 
         async with asyncio.timeout(2):
             await hangar.flights.aclose()

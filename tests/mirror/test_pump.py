@@ -1,5 +1,6 @@
 """The thread that carries a blob: resumption, verification and what it publishes."""
 
+import errno
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,20 +12,26 @@ from hypothesis import strategies as st
 from roadstead.errors import (
     BlobUnknownError,
     DigestMismatchError,
+    StorageUnavailableError,
     UpstreamProtocolError,
     UpstreamUnreachableError,
 )
 from roadstead.mirror.pump import Progress, Pump, RetryPolicy
+from roadstead.mirror.room import Room
+from roadstead.mirror.space import Unlimited
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Event
+from tests.support.failing_store import Disk, FailingStore
 
 REPOSITORY = RepositoryName("library/app")
 CONTENT = bytes(range(256)) * 40
 DIGEST = Digest.of(CONTENT)
-AT_ONCE = RetryPolicy(attempts=3, first_attempts=1, first_delay_seconds=0.0)
+AT_ONCE = RetryPolicy(
+    attempts=3, first_attempts=1, first_delay_seconds=0.0, room_delays_seconds=(0.0,)
+)
 
 
 class Script:
@@ -75,11 +82,16 @@ class Run:
         self.events: list[Event] = []
         self.offsets: list[int] = []
         self._open = open_transfer
-        self.pump = Pump(
+        self.pump = self.new_pump()
+
+    def new_pump(self) -> Pump:
+        """Make one, over the store that is there now."""
+        return Pump(
             digest=DIGEST,
             host="test",
             open_partial=self.store.partial_blob,
             open_transfer=self._record,
+            room=Room(Unlimited(), REPOSITORY, DIGEST),
             publish=self.published.append,
             observe=self.events.append,
             retry=AT_ONCE,
@@ -446,3 +458,51 @@ def test_any_sequence_of_cuts_gives_the_right_blob_or_none(
     else:
         assert run.held() is None
         assert run.last.error is not None
+
+
+def test_a_blob_that_could_not_be_synced_is_shown_to_nobody(tmp_path: Path) -> None:
+    """Readers that are not at its end yet go on elsewhere: the file may give anything."""
+    disk = Disk()
+    disk.refuse("sync", errno.EIO)
+    run = Run(tmp_path, lambda offset: Script(CONTENT, start=offset, size=len(CONTENT)))
+    run.store = FailingStore(tmp_path, disk, observer=run.events.append, boot_id="boot")
+    run.pump = run.new_pump()
+
+    assert not run.run()
+
+    assert isinstance(run.last.error, StorageUnavailableError)
+    assert (run.last.available, run.last.complete) == (0, False)
+    assert run.held() is None
+
+
+def test_a_blob_that_could_not_be_renamed_stays_readable_and_is_resumed(tmp_path: Path) -> None:
+    """It is complete and on the disk: readers finish, and the next fetch costs no byte."""
+    disk = Disk()
+    disk.refuse("rename", errno.EIO)
+    run = Run(tmp_path, lambda offset: Script(CONTENT, start=offset, size=len(CONTENT)))
+    run.store = FailingStore(tmp_path, disk, observer=run.events.append, boot_id="boot")
+    run.pump = run.new_pump()
+
+    assert not run.run()
+
+    assert (run.last.available, run.last.complete) == (len(CONTENT), True)
+    disk.mend()
+    again = Run(tmp_path, lambda offset: Script(CONTENT, start=offset, size=len(CONTENT)))
+    assert again.run()
+    assert again.offsets == [len(CONTENT)]
+    assert again.held() == CONTENT
+
+
+def test_a_disk_that_removes_nothing_ends_a_fetch_all_the_same(tmp_path: Path) -> None:
+    """Readers hear of the failure, whatever becomes of the partial file."""
+    disk = Disk()
+    disk.refuse("write", errno.EROFS)
+    disk.refuse("remove", errno.EROFS)
+    run = Run(tmp_path, lambda offset: Script(CONTENT, start=offset, size=len(CONTENT)))
+    run.store = FailingStore(tmp_path, disk, observer=run.events.append, boot_id="boot")
+    run.pump = run.new_pump()
+
+    assert not run.run()
+
+    assert isinstance(run.last.error, StorageUnavailableError)
+    assert events.FlightStarted(resumed_bytes=0) in run.events

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,7 @@ from roadstead.server.listener import Listener
 from roadstead.server.ranges import ByteRange
 from roadstead.storage.base import OpenBlob
 from roadstead.telemetry.events import Outcome
+from tests.support.rig import nowhere
 
 CONTENT = bytes(range(256)) * 2000
 SIZE = len(CONTENT)
@@ -91,7 +92,7 @@ def path(tmp_path: Path) -> Path:
 
 def held(file: BinaryIO) -> HeldBlobReader:
     """Read a blob from a file that claims to have all of it."""
-    return HeldBlobReader(OpenBlob(file, SIZE), Outcome.HIT)
+    return HeldBlobReader(OpenBlob(file, SIZE), Outcome.HIT, pass_on=nowhere)
 
 
 async def send_all(sender: BodySender, response: web.StreamResponse) -> None:
@@ -115,14 +116,14 @@ async def test_a_whole_file_arrives(path: Path) -> None:
 
 
 async def test_a_file_that_became_shorter_is_broken_off(path: Path) -> None:
-    """Fewer bytes than were promised never end cleanly."""
+    """Fewer bytes than were promised never end cleanly, if upstream does not have the rest."""
     with path.open("rb+") as file:
         file.truncate(1000)
         exchange = Exchange(held(file), send_all)
         await exchange.run()
 
     assert exchange.body == CONTENT[:1000]
-    assert "shorter" in exchange.failure
+    assert "passes nothing on" in exchange.failure
 
 
 async def test_a_disk_that_cannot_be_read_is_broken_off(path: Path) -> None:
@@ -133,6 +134,26 @@ async def test_a_disk_that_cannot_be_read_is_broken_off(path: Path) -> None:
 
     assert exchange.body == b""
     assert exchange.failure
+
+
+@pytest.mark.parametrize("length", [0, 1000, SIZE - 1])
+async def test_what_a_file_does_not_give_is_passed_on(path: Path, length: int) -> None:
+    """The body goes on where the file ends, with what upstream has behind it."""
+
+    async def rest(offset: int) -> AsyncIterator[bytes]:
+        yield CONTENT[offset : offset + 10]
+        yield CONTENT[offset + 10 :]
+
+    def pass_on(offset: int, _file: BinaryIO) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return nullcontext(rest(offset))
+
+    with path.open("rb+") as file:
+        file.truncate(length)
+        reader = HeldBlobReader(OpenBlob(file, SIZE), Outcome.HIT, pass_on=pass_on)
+        exchange = Exchange(reader, send_all)
+        await exchange.run()
+
+    assert (exchange.body, exchange.failure) == (CONTENT, "")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +171,9 @@ async def test_a_range_far_ahead(
 ) -> None:
     """From upstream if that works from the start, else from the file; a half one is broken off."""
     with path.open("rb") as file:
-        exchange = Exchange(FarReader(OpenBlob(file, SIZE), Outcome.MISS), send_end)
+        exchange = Exchange(
+            FarReader(OpenBlob(file, SIZE), Outcome.MISS, pass_on=nowhere), send_end
+        )
         exchange.passed = passed
         await exchange.run()
 

@@ -7,7 +7,7 @@ import pytest
 
 from roadstead.errors import StorageFullError, StorageUnavailableError
 from roadstead.storage.boundary import Boundary, storage_errors
-from roadstead.telemetry.events import Event, StorageTimed
+from roadstead.telemetry.events import Event, StorageFailed, StorageTimed
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -34,7 +34,31 @@ def test_actions_are_timed_whether_they_succeed_or_not() -> None:
 
     with boundary.action("Stat"):
         pass
-    with pytest.raises(StorageUnavailableError), boundary.action("Move"):
+    with pytest.raises(StorageUnavailableError), boundary.action("Move", "rename"):
         raise OSError(errno.EIO, "broken")
 
-    assert seen == [StorageTimed("Stat", 0.5), StorageTimed("Move", 0.5)]
+    assert seen == [
+        StorageTimed("Stat", 0.5),
+        StorageFailed("rename", "EIO"),
+        StorageTimed("Move", 0.5),
+    ]
+
+
+def test_a_failed_step_is_told_once() -> None:
+    """Inside an action the step alone is told as failed, by the name of its error."""
+    seen: list[Event] = []
+    boundary = Boundary(observer=seen.append, clock=lambda: 0.0)
+
+    with (
+        pytest.raises(StorageFullError, match="linking"),
+        boundary.action("Move", "rename"),
+        boundary.step("linking", "link"),
+    ):
+        raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(StorageUnavailableError), boundary.step("reading", "read"):
+        raise OSError
+
+    assert [event for event in seen if isinstance(event, StorageFailed)] == [
+        StorageFailed("link", "ENOSPC"),
+        StorageFailed("read", "other"),
+    ]

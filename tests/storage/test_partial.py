@@ -149,7 +149,7 @@ def test_a_failed_sync_is_not_tried_again(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.dup2(writer, partial._file.fileno())  # a pipe cannot be synced
 
-    with pytest.raises(StorageUnavailableError, match="Move failed"):
+    with pytest.raises(StorageUnavailableError, match="syncing a partial blob failed"):
         partial.commit(frozenset({ALPINE}))
 
     assert files_below(tmp_path) == {}

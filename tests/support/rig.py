@@ -5,7 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, Self
 
+from roadstead.errors import UpstreamUnreachableError
 from roadstead.mirror.blobs import Blobs
 from roadstead.mirror.content import BlobReader
 from roadstead.mirror.flight import Flights
@@ -17,6 +19,7 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.pump import RetryPolicy
 from roadstead.mirror.routing import Router, RouteRules
+from roadstead.mirror.space import SpaceKeeper
 from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
@@ -32,6 +35,7 @@ from roadstead.upstream.credentials import CredentialSource
 from roadstead.upstream.retry import Retries
 from roadstead.upstream.timeouts import Timeouts
 from tests.support.clock import Clock
+from tests.support.failing_store import Disk, FailingStore
 
 APP = RepositoryName("library/app")
 OTHER = RepositoryName("library/other")
@@ -101,10 +105,13 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
     trusted_realms: frozenset[str] = frozenset(),
     client: Upstream | None = None,
     platforms: PlatformRules | None = None,
+    disk: Disk | None = None,
+    space: SpaceKeeper | None = None,
 ) -> AsyncIterator[Rig]:
     """Build a mirror of a scripted upstream (a new one, unless given) over ``root``.
 
     A ``client`` that is open already takes the place of the one that would ask that upstream.
+    A ``disk`` refuses what it is told to.
     """
     async with contextlib.AsyncExitStack() as stack:
         if upstream is None:
@@ -114,6 +121,8 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
         events: list[Event] = []
         observe = on_loop(events.append)
         store = FilesystemStore(root, observer=observe)
+        if disk is not None:
+            store = FailingStore(root, disk, observer=observe)
         if client is None:
             client = await stack.enter_async_context(
                 RegistryUpstream(
@@ -124,8 +133,8 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
                     trusted_realms=trusted_realms,
                 )
             )
-        retry = RetryPolicy(attempts=3, first_delay_seconds=0.0)
-        flights = Flights(store, observe=observe, retry=retry)
+        retry = RetryPolicy(attempts=3, first_delay_seconds=0.0, room_delays_seconds=(0.0, 0.0))
+        flights = Flights(store, observe=observe, retry=retry, space=space)
         manifests = Manifests(
             store=store,
             upstream=client,
@@ -193,6 +202,22 @@ async def serving(
         yield rig
     finally:
         await listener.aclose()
+
+
+class _Nothing:
+    """Chunks that do not come."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        message = "passes nothing on"
+        raise UpstreamUnreachableError(message, upstream="test")
+
+
+def nowhere(_offset: int, _file: BinaryIO) -> contextlib.AbstractAsyncContextManager[_Nothing]:
+    """Stand for an upstream that passes nothing on."""
+    return contextlib.nullcontext(_Nothing())
 
 
 async def read_all(reader: BlobReader) -> bytes:

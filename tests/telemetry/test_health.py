@@ -204,3 +204,21 @@ def record_logs(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Return what was logged by the monitor."""
     caplog.set_level("INFO", "roadstead.health")
     return lambda: [r.getMessage() for r in caplog.records if r.name == "roadstead.health"]
+
+
+async def test_a_minor_check_is_told_and_takes_nothing_out_of_service() -> None:
+    """A store that cannot be written serves what it holds; a vital check beside it still counts."""
+    minor, vital = Patient(), Patient()
+    checks = (
+        Check(name="storage", probe=minor, is_vital=False),
+        Check(name="vital", probe=vital),
+    )
+    async with watching(*checks) as (monitor, ticker):
+        minor.problem = "full"
+        await ticker.tick()
+        assert monitor.status() == {"storage": "full"}
+        assert monitor.is_healthy()
+
+        vital.problem = "gone"
+        await ticker.tick()
+        assert not monitor.is_healthy()

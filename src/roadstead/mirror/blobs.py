@@ -3,21 +3,26 @@
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import BinaryIO
 
 from cachetools import LRUCache
 
-from roadstead.errors import BlobUnknownError
+from roadstead.errors import BlobUnknownError, StorageError
 from roadstead.mirror.content import BlobReader, HeldBlobReader
+from roadstead.mirror.direct import DirectTransfers
 from roadstead.mirror.flight import Flights
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
-from roadstead.storage.base import Store
+from roadstead.storage.base import OpenBlob, Store
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
 from roadstead.upstream.base import Upstream
+from roadstead.upstream.limits import CallLimit
 
 # About 20 MB when full; a miss in this map costs two small file system calls.
 _KNOWN_LINKS = 100_000
+_KNOWN_UNREADABLE = 10_000
 
 
 class Blobs:
@@ -32,51 +37,66 @@ class Blobs:
         max_transfers: int,
         observe: events.Observer,
     ) -> None:
-        """``max_transfers`` is how many blobs are fetched from this upstream at one time."""
+        """``max_transfers`` is how many blobs are fetched from this upstream at one time.
+
+        As many again are passed on to one client each while the store cannot take them.
+        """
         self._store = store
         self._upstream = upstream
         self._flights = flights
         self._observe = observe
         self._lane = ThreadPoolExecutor(max_transfers, thread_name_prefix="transfer")
+        self._direct = DirectTransfers(
+            upstream, limit=CallLimit(calls=max_transfers), observe=observe
+        )
+        self._unreadable: LRUCache[Digest, bool] = LRUCache(_KNOWN_UNREADABLE)
         self._linked: LRUCache[tuple[RepositoryName, Digest], bool] = LRUCache(_KNOWN_LINKS)
 
     def at_hand(self, repository: RepositoryName, digest: Digest) -> HeldBlobReader | None:
         """Return a reader of a held blob whose link is known in memory; waits for nothing.
 
         None says nothing: ask ``open`` then.
-
-        Raises:
-            StorageError: the store failed.
         """
-        if (repository, digest) not in self._linked:
+        if (repository, digest) not in self._linked or digest in self._unreadable:
             return None
-        opened = self._store.open_blob(digest)
-        return None if opened is None else HeldBlobReader(opened, Outcome.HIT)
+        try:
+            opened = self._store.open_blob(digest)
+        except StorageError:
+            return None
+        return None if opened is None else self._reader(repository, digest, opened)
 
     async def open(self, repository: RepositoryName, digest: Digest) -> BlobReader:
         """Return a reader of the blob; a fetch is joined or started if it is not held.
 
+        Where the store cannot give it, or take it, it is passed on from upstream.
+
         Raises:
             BlobUnknownError: upstream has no such blob in this repository, or it is a manifest.
             UpstreamError: it is not held and upstream did not give it.
-            StorageError: the store failed.
+            StorageError: the mirror is stopping.
         """
+        try:
+            return await self._open(repository, digest)
+        except StorageError:
+            return await self._direct.open(repository, digest)
+
+    async def _open(self, repository: RepositoryName, digest: Digest) -> BlobReader:
+        pass_on = partial(self._direct.pass_on, repository, digest)
         while True:
+            flight = self._flights.get(digest)
+            if flight is not None and repository in flight.repositories:
+                return await flight.join(Outcome.JOINED, pass_on=pass_on)
             held = await self._open_held(repository, digest)
             if held is not None:
                 return held
-            flight = self._flights.get(digest)
-            if flight is not None and repository in flight.repositories:
-                return await flight.join(Outcome.JOINED)
-            if flight is None and await self._store.stat_data(digest) is None:
+            if self._flights.get(digest) is None and not await self._has_data(digest):
                 # Another request may have started it during the look into the store.
-                flight = self._flights.get(digest)
-                if flight is None:
-                    flight = self._flights.start(
-                        self._upstream, repository, digest, lane=self._lane
-                    )
-                    return await flight.join(Outcome.MISS)
-                continue
+                if self._flights.get(digest) is not None:
+                    continue
+                # It replaces what could not be read.
+                self._unreadable.pop(digest, None)
+                flight = self._flights.start(self._upstream, repository, digest, lane=self._lane)
+                return await flight.join(Outcome.MISS, pass_on=pass_on)
             await self._admit(repository, digest)
 
     async def stat(self, repository: RepositoryName, digest: Digest) -> tuple[int | None, Outcome]:
@@ -110,24 +130,49 @@ class Blobs:
 
     def close(self) -> None:
         """Let the threads go; the flights must have ended."""
+        self._direct.close()
         self._lane.shutdown()
 
     async def _open_held(self, repository: RepositoryName, digest: Digest) -> BlobReader | None:
+        """Open a blob that this repository has; None too for one that cannot be read."""
+        if digest in self._unreadable:
+            return None
         key = (repository, digest)
-        if key not in self._linked:
-            self._observe(events.CacheAsked(hit=False))
-            if await self._store.stat_blob(repository, digest) is None:
-                await self._refuse_manifest(repository, digest)
-                return None
-            self._linked[key] = True
-        else:
-            self._observe(events.CacheAsked(hit=True))
-        # Opening is the check that the file is still there: another process may collect garbage.
-        opened = self._store.open_blob(digest)
+        try:
+            if key not in self._linked:
+                self._observe(events.CacheAsked(hit=False))
+                if await self._store.stat_blob(repository, digest) is None:
+                    await self._refuse_manifest(repository, digest)
+                    return None
+                self._linked[key] = True
+            else:
+                self._observe(events.CacheAsked(hit=True))
+            # Opening is the check that the file is still there: others may collect garbage.
+            opened = self._store.open_blob(digest)
+        except StorageError:
+            self._unreadable[digest] = True
+            return None
         if opened is None:
             self._linked.pop(key, None)
             return None
-        return HeldBlobReader(opened, Outcome.HIT)
+        return self._reader(repository, digest, opened)
+
+    def _reader(
+        self, repository: RepositoryName, digest: Digest, opened: OpenBlob
+    ) -> HeldBlobReader:
+        return HeldBlobReader(
+            opened, Outcome.HIT, pass_on=partial(self._give_up_reading, repository, digest)
+        )
+
+    def _give_up_reading(
+        self, repository: RepositoryName, digest: Digest, offset: int, file: BinaryIO
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Pass on what a held file does not give; the next request fetches the blob anew."""
+        self._unreadable[digest] = True
+        return self._direct.pass_on(repository, digest, offset, file)
+
+    async def _has_data(self, digest: Digest) -> bool:
+        return digest not in self._unreadable and await self._store.stat_data(digest) is not None
 
     async def _refuse_manifest(self, repository: RepositoryName, digest: Digest) -> None:
         """Answer "unknown" for a manifest asked for as a blob.

@@ -1,7 +1,9 @@
 """What the mirror gives to the server: content with its descriptor and its outcome."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.reference import Tag
@@ -26,6 +28,10 @@ class ServedManifest:
     stale_reason: str | None = None
 
 
+PassOn: TypeAlias = Callable[[int, BinaryIO], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+"""Gets the bytes behind an offset from upstream, given the file with those before it."""
+
+
 class BlobReader(Protocol):
     """A blob to read from, whole or still arriving; whoever gets it closes it."""
 
@@ -39,7 +45,11 @@ class BlobReader(Protocol):
 
     @property
     def file(self) -> BinaryIO:
-        """The file with the bytes; shared, so read it by offset only."""
+        """The file with the bytes; shared, so read it by offset only.
+
+        Raises:
+            StorageError: there is none; ``wait_beyond`` says so too.
+        """
 
     async def wait_beyond(self, offset: int) -> int:
         """Wait for bytes behind ``offset``; return how many bytes from 0 can be read now.
@@ -47,7 +57,18 @@ class BlobReader(Protocol):
         Returns ``offset`` itself (or less) only at the end of the blob.
 
         Raises:
+            StorageError: they will not come into the file; see ``pass_on``.
             RoadsteadError: they will never come; what was sent so far must not end cleanly.
+        """
+
+    def pass_on(self, offset: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Get the bytes from ``offset`` to the end straight from upstream.
+
+        For a file that cannot be written, or read. The whole content is hashed, with the bytes
+        before ``offset``, and its end given only when the digest is right.
+
+        Raises:
+            RoadsteadError: as ``wait_beyond``, also from the iterator.
         """
 
     def is_near(self, offset: int) -> bool:
@@ -60,8 +81,10 @@ class BlobReader(Protocol):
 class HeldBlobReader:
     """A blob that is complete in the store."""
 
-    def __init__(self, blob: OpenBlob, outcome: Outcome) -> None:
+    def __init__(self, blob: OpenBlob, outcome: Outcome, *, pass_on: PassOn) -> None:
+        """``pass_on`` is where to go on if the file cannot be read."""
         self._blob = blob
+        self._pass_on = pass_on
         self.outcome = outcome
         self.size_bytes: int | None = blob.size_bytes
         self.file: BinaryIO = blob.file
@@ -69,6 +92,10 @@ class HeldBlobReader:
     async def wait_beyond(self, offset: int) -> int:  # noqa: ARG002 - all of it is there
         """See BlobReader."""
         return self._blob.size_bytes
+
+    def pass_on(self, offset: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See BlobReader."""
+        return self._pass_on(offset, self.file)
 
     def is_near(self, offset: int) -> bool:  # noqa: ARG002 - all of it is there
         """See BlobReader."""

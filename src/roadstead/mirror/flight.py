@@ -10,12 +10,17 @@ event loop.
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from roadstead.errors import StorageError, StorageUnavailableError
+from roadstead.mirror.content import PassOn
 from roadstead.mirror.pump import Progress, Pump, RetryPolicy
+from roadstead.mirror.room import Room
+from roadstead.mirror.space import SpaceKeeper, Unlimited
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 from roadstead.storage.base import Store
@@ -67,8 +72,10 @@ class Flight:
         """How far it is, as of the last turn of the event loop."""
         return self._progress
 
-    async def join(self, outcome: Outcome) -> "FlightReader":
+    async def join(self, outcome: Outcome, *, pass_on: PassOn) -> "FlightReader":
         """Wait until upstream has agreed to send, and become a reader.
+
+        ``pass_on`` is where the reader goes on if the store cannot take the blob.
 
         Raises:
             RoadsteadError: upstream refused, or the store cannot take it.
@@ -80,7 +87,7 @@ class Flight:
         except BaseException:
             self.leave()
             raise
-        return FlightReader(self, file, outcome)
+        return FlightReader(self, file, outcome, pass_on=pass_on)
 
     async def wait_beyond(self, offset: int) -> int:
         """See BlobReader.wait_beyond."""
@@ -142,8 +149,11 @@ class Flight:
 class FlightReader:
     """One client's view of a flight: a BlobReader."""
 
-    def __init__(self, flight: Flight, file: BinaryIO, outcome: Outcome) -> None:
+    def __init__(
+        self, flight: Flight, file: BinaryIO, outcome: Outcome, *, pass_on: PassOn
+    ) -> None:
         self._flight = flight
+        self._pass_on = pass_on
         self._closed = False
         self.file = file
         self.outcome = outcome
@@ -162,6 +172,10 @@ class FlightReader:
         progress = self._flight.progress
         return progress.complete or offset <= progress.available + NEAR_BYTES
 
+    def pass_on(self, offset: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See BlobReader."""
+        return self._pass_on(offset, self.file)
+
     def close(self) -> None:
         """See BlobReader."""
         if not self._closed:
@@ -178,8 +192,11 @@ class Flights:
         *,
         observe: events.Observer,
         retry: RetryPolicy | None = None,
+        space: SpaceKeeper | None = None,
     ) -> None:
+        """``space`` decides what is kept; without one, everything is."""
         self._store = store
+        self._space = space or Unlimited()
         self._observe = observe
         self._retry = retry or RetryPolicy()
         self._running: dict[Digest, tuple[Flight, Pump, asyncio.Task[None]]] = {}
@@ -210,6 +227,7 @@ class Flights:
             host=upstream.host,
             open_partial=self._store.partial_blob,
             open_transfer=lambda offset: upstream.open_blob(repository, digest, offset),
+            room=Room(self._space, repository, digest),
             publish=flight.publish,
             observe=self._observe,
             retry=self._retry,
@@ -252,7 +270,8 @@ class Flights:
             flight.end()
         error = flight.progress.error
         self._observe(events.FlightEnded(error=type(error).__name__ if error else None))
-        if error is not None:
+        # The store's trouble is told once, and not for each blob: see telemetry.storagewatch.
+        if error is not None and not isinstance(error, StorageError):
             _log.warning(
                 "fetching a blob failed",
                 extra={"fields": {"digest": str(flight.digest), "error": str(error)}},

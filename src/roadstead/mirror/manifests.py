@@ -265,7 +265,11 @@ class Manifests:
     async def _tag_state(self, repository: RepositoryName, tag: Tag) -> TagState | None:
         state = self._tags.get((repository, tag))
         if state is None:
-            link = await self._store.resolve_tag(repository, tag)
+            try:
+                link = await self._store.resolve_tag(repository, tag)
+            except StorageError:
+                # Upstream may know what the disk does not tell.
+                return None
             if link is None:
                 return None
             state = self._new_state(tag, link.digest, link.confirmed_at)
@@ -279,7 +283,10 @@ class Manifests:
         held = self._held.get((repository, digest))
         self._observe(events.CacheAsked(hit=held is not None))
         if held is None:
-            content = await self._store.read_manifest(repository, digest)
+            try:
+                content = await self._store.read_manifest(repository, digest)
+            except StorageError:
+                content = None
             if content is None:
                 return None
             media_type = parse_manifest(content).media_type

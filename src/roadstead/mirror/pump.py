@@ -3,23 +3,27 @@
 The pump reads, hashes and writes with blocking calls and publishes its progress; it knows
 nothing of clients. A cut transfer is resumed where it stopped. The last bytes are not
 published before the digest is known to be right, so that wrong content can never end cleanly
-towards a reader; syncing and renaming come after that and delay nobody.
+towards a reader; syncing and renaming come after that and delay nobody. A store that cannot take
+the blob ends the fetch with a StorageError, and readers go on without it (see direct).
 """
 
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from roadstead.errors import (
     ContentError,
     DigestMismatchError,
+    StorageError,
+    StorageFullError,
     UpstreamError,
     UpstreamProtocolError,
     UpstreamUnreachableError,
 )
+from roadstead.mirror.room import Room
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 from roadstead.storage.base import PartialBlob
@@ -33,7 +37,9 @@ class Progress:
 
     ``file`` is the growing file once upstream has agreed to send; ``available`` bytes of it
     may be shown to readers; ``size_bytes`` is None while upstream has not told the size;
-    ``complete`` says that the digest is right; ``error`` is what ended an incomplete fetch.
+    ``complete`` says that the digest is right; ``error`` is what ended an incomplete fetch, or
+    kept a complete one from the store. A file that could not be synced is not to be read any
+    more, so nothing of it is ``available``.
     """
 
     file: BinaryIO | None = None
@@ -49,13 +55,15 @@ class RetryPolicy:
 
     Before upstream has agreed to send anything, ``first_attempts`` is the limit: nobody has got
     a byte yet, and a quick error lets the client ask somebody else. Delays grow from
-    ``first_delay_seconds`` by doubling up to ``longest_delay_seconds``.
+    ``first_delay_seconds`` by doubling up to ``longest_delay_seconds``. A write for which the disk
+    has no space is tried again after each of ``room_delays_seconds``.
     """
 
     attempts: int = 4
     first_attempts: int = 1
     first_delay_seconds: float = 0.2
     longest_delay_seconds: float = 5.0
+    room_delays_seconds: tuple[float, ...] = (0.1, 0.3)
 
     def delay_seconds(self, failures: int) -> float:
         """Return the pause before the next try, after so many failures in a row."""
@@ -72,6 +80,7 @@ class Pump:
         host: str,
         open_partial: Callable[[Digest], PartialBlob],
         open_transfer: Callable[[int], BlobTransfer],
+        room: Room,
         publish: Callable[[Progress], None],
         observe: events.Observer,
         retry: RetryPolicy,
@@ -81,6 +90,7 @@ class Pump:
         self._host = host
         self._open_partial = open_partial
         self._open_transfer = open_transfer
+        self._room = room
         self._publish = publish
         self._observe = observe
         self._retry = retry
@@ -103,25 +113,56 @@ class Pump:
         started = time.perf_counter()
         partial: PartialBlob | None = None
         try:
-            partial = self._open_partial(self._digest)
+            partial = self._opened()
             resumed = partial.offset
-            self._observe(events.FlightStarted(resumed_bytes=resumed))
             self._fill(partial)
             partial.verify()
             self._set(available=partial.offset, size_bytes=partial.offset, complete=True)
             self._report_fetched(partial.offset - resumed, time.perf_counter() - started)
+            self._sync(partial)
             partial.commit(repositories())
             self._observe(events.Stored(events.Kind.BLOB, partial.offset))
         except Exception as error:  # noqa: BLE001 - the thread's boundary: every reader must hear of it
-            if partial is not None and (isinstance(error, ContentError) or not partial.offset):
-                partial.discard()
             self._set(error=error)
+            if partial is not None:
+                self._drop(partial, error)
             return False
         else:
             return True
         finally:
             if partial is not None:
-                partial.close()
+                # A private file is removed with it, which a disk in trouble may refuse.
+                with suppress(StorageError):
+                    partial.close()
+            self._room.release()
+
+    def _opened(self) -> PartialBlob:
+        resumed = 0
+        try:
+            partial = self._open_partial(self._digest)
+            resumed = partial.offset
+            return partial
+        finally:
+            self._observe(events.FlightStarted(resumed_bytes=resumed))
+
+    def _sync(self, partial: PartialBlob) -> None:
+        try:
+            partial.sync()
+        except StorageError:
+            # What the file gives from here on may be anything.
+            self._set(available=0, complete=False)
+            raise
+
+    def _drop(self, partial: PartialBlob, error: Exception) -> None:
+        """Remove what must not, or need not, be resumed.
+
+        A full disk gets its space back, and what was written before a disk failed is not
+        trusted. A blob that was complete and only could not be renamed stays.
+        """
+        is_failed_write = isinstance(error, StorageError) and not self._progress.complete
+        if isinstance(error, ContentError) or is_failed_write or not partial.offset:
+            with suppress(StorageError):
+                partial.discard()
 
     def _report_fetched(self, size_bytes: int, seconds: float) -> None:
         self._observe(events.Fetched(events.Kind.BLOB, size_bytes, seconds))
@@ -209,6 +250,7 @@ class Pump:
             message = f"the size changed from {known} to {size_bytes} bytes"
             raise UpstreamProtocolError(message, upstream=self._host)
         size = known if known is not None else size_bytes
+        self._room.take(size)
         file = self._progress.file or partial.open_reader()
         # All that is on disk may be shown, but for the last byte: see the module's first words.
         available = partial.offset if size is not None and partial.offset < size else 0
@@ -220,7 +262,7 @@ class Pump:
         while chunk:
             # With an unknown size any chunk may be the last one, so it waits for its successor.
             held_back = partial.offset
-            partial.write(chunk)
+            self._write(partial, chunk)
             self._end_if_stopping()
             available = held_back if size is None or partial.offset >= size else partial.offset
             self._set(available=available)
@@ -228,6 +270,21 @@ class Pump:
         if size is not None and partial.offset != size:
             message = f"{partial.offset} bytes arrived instead of {size}"
             raise UpstreamUnreachableError(message, upstream=self._host)
+
+    def _write(self, partial: PartialBlob, chunk: bytes) -> None:
+        """Write; where the disk is full, try again when something may have been evicted."""
+        if self._progress.size_bytes is None:
+            self._room.grow(partial.offset + len(chunk))
+        end = partial.offset + len(chunk)
+        for delay_seconds in (*self._retry.room_delays_seconds, None):
+            try:
+                partial.write(chunk[len(chunk) - (end - partial.offset) :])
+            except StorageFullError:
+                self._room.note_full()
+                if delay_seconds is None or self._stopping.wait(delay_seconds):
+                    raise
+            else:
+                return
 
     def _set(self, **changes: object) -> None:
         self._progress = replace(self._progress, **changes)  # type: ignore[arg-type] # its own fields

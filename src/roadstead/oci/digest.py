@@ -4,12 +4,15 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from roadstead.errors import DigestMismatchError, InvalidReferenceError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+
+Hasher: TypeAlias = "_Hash"
+"""A hash object."""
 
 # Encoded length of the algorithms that Go clients register; any other is refused, because
 # nothing could be verified against it.
@@ -38,7 +41,7 @@ class Digest:
         """Hash ``content``."""
         return Digest(algorithm, hashlib.new(algorithm, content).hexdigest())
 
-    def hasher(self) -> "_Hash":
+    def hasher(self) -> Hasher:
         """Return a new, empty hash object of this digest's algorithm."""
         return hashlib.new(self.algorithm)
 

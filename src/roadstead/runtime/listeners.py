@@ -81,7 +81,7 @@ class Listeners:
             return asdict(await mirrors.explain(reference))
 
         app = DebugApp(
-            health=readiness.health.status,
+            health=readiness.checks,
             ready=readiness.document,
             variables=lambda: vars_snapshot(metrics, sys.argv, endpoints=endpoints),
             metrics=metrics.render,

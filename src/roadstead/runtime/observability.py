@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from roadstead import __version__
@@ -18,6 +19,7 @@ from roadstead.telemetry.lineformat import renderer
 from roadstead.telemetry.linewriter import LineWriter
 from roadstead.telemetry.logs import LEVELS, LineHandler, LogStyle, install
 from roadstead.telemetry.probes import file_is_absent, http_answers, tcp_connects
+from roadstead.telemetry.storagewatch import StorageWatch
 
 _log = logging.getLogger("roadstead.runtime")
 
@@ -77,9 +79,13 @@ def start_logging(loaded: Loaded, instance_id: str) -> RequestLogs:
     return RequestLogs(response_log, access_log, errors, output)
 
 
-def make_checks(health: HealthSettings, store: FilesystemStore) -> Sequence[Check]:
-    """Make the checks of the ``health`` section."""
-    checks = [
+def make_checks(
+    health: HealthSettings, store: FilesystemStore, watch: StorageWatch
+) -> Sequence[Check]:
+    """Make the checks of the ``health`` section, and the one of writing that is always there."""
+    writing = Check(name="storage", probe=partial(watch.probe, store.check_writing), is_vital=False)
+    checks = [writing]
+    checks += [
         Check(
             name=check.file,
             probe=file_is_absent(Path(check.file)),

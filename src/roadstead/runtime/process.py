@@ -30,9 +30,10 @@ from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
 from roadstead.server.registry import RegistryHandlers
 from roadstead.storage.filesystem import FilesystemStore
-from roadstead.telemetry.events import Observer, on_loop
+from roadstead.telemetry.events import Event, Observer, StorageFailed, on_loop
 from roadstead.telemetry.health import HealthMonitor
 from roadstead.telemetry.metrics import Metrics
+from roadstead.telemetry.storagewatch import StorageWatch
 
 _log = logging.getLogger("roadstead.runtime")
 
@@ -108,13 +109,14 @@ async def running(
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(settings.storage.filesystem.maxthreads))
         metrics = Metrics(version=__version__, storage_driver="filesystem")
-        observe = on_loop(metrics)
+        watch = StorageWatch(observe=metrics)
+        observe = on_loop(_both(metrics, watch))
         report.also(stack.enter_context(notifying(settings, instance_id, observe)))
         store = FilesystemStore(Path(settings.storage.filesystem.rootdirectory), observer=observe)
         await _tidy(store)
         board = StatusBoard(metrics)
         mirrors = await stack.enter_async_context(open_mirrors(settings, store, observe, board))
-        health = HealthMonitor(make_checks(settings.health, store))
+        health = HealthMonitor(make_checks(settings.health, store, watch))
         health.start()
         stack.push_async_callback(health.aclose)
         inherited = inherited or InheritedSockets([])
@@ -140,6 +142,16 @@ async def running(
             upstream_ports=upstream_ports,
             readiness=readiness,
         )
+
+
+def _both(metrics: Metrics, watch: StorageWatch) -> Observer:
+    def observe(event: Event) -> None:
+        metrics(event)
+        # Most events come with every request, and are none of its business.
+        if isinstance(event, StorageFailed):
+            watch(event)
+
+    return observe
 
 
 class _Apps:

@@ -23,22 +23,26 @@ class Readiness:
     draining: bool = False
 
     def is_healthy(self) -> bool:
-        """Say whether no health check is failing; asked once per request."""
+        """Say whether no vital health check is failing; asked once per request."""
         return self.health.is_healthy()
+
+    def checks(self) -> tuple[bool, Mapping[str, str]]:
+        """Say whether the mirror is healthy, and map each failing check to its error."""
+        return self.health.is_healthy(), self.health.status()
 
     def document(self, required: str) -> tuple[bool, Mapping[str, Any]]:
         """Say whether the mirror is ready, and why not.
 
         ``required`` names upstreams, separated by commas, that must be well too; ``all`` is all.
         """
-        failing = self.health.status()
+        healthy, failing = self.checks()
         upstreams = {
             name: any(member.healthy for member in upstream.status())
             for name, upstream in self.board.upstreams.items()
         }
         names = required.split(",") if required else []
         wanted = upstreams if ALL_UPSTREAMS in names else names
-        ready = not failing and not self.draining and all(map(upstreams.get, wanted))
+        ready = healthy and not self.draining and all(map(upstreams.get, wanted))
         return ready, {
             "ready": ready,
             "draining": self.draining,

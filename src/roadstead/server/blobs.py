@@ -112,7 +112,10 @@ async def _send(
     except RangeNotSatisfiableError:
         return _unsatisfiable(digest, size)
     if ranges is None and size is not None and size <= _SMALL_BLOB_BYTES:
-        return await _send_small(incoming, reader, headers, size)
+        # With one write, when all of it is there, so that errors stay errors.
+        content = await sender.read(size)
+        incoming.sent_bytes = len(content)
+        return web.Response(body=content, headers=headers)
     # A streamed response is prepared here; the app adds these to all others.
     headers.extend(incoming.common_headers)
     response = web.StreamResponse(headers=headers)
@@ -130,19 +133,6 @@ async def _send(
     return response
 
 
-async def _send_small(
-    incoming: Incoming, reader: BlobReader, headers: CIMultiDict[str], size: int
-) -> web.Response:
-    """Send a small blob with one write; wait for all of it first, so that errors stay errors.
-
-    An empty blob is waited for too: it is complete only when its digest is known to be right.
-    """
-    await reader.wait_beyond(max(size - 1, 0))
-    content = os.pread(reader.file.fileno(), size, 0)
-    incoming.sent_bytes = len(content)
-    return web.Response(body=content, headers=headers)
-
-
 def _repeatable(
     at_hand: Callable[[], BlobReader | None], size: int, *, is_head: bool
 ) -> Repeatable:
@@ -156,6 +146,8 @@ def _repeatable(
             if reader.size_bytes != size:
                 return None
             body = b"" if is_head else os.pread(reader.file.fileno(), size, 0)
+        except OSError:
+            return None
         finally:
             reader.close()
         return Current(body) if is_head or len(body) == size else None

@@ -9,7 +9,11 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-from roadstead.errors import RoadsteadError, StorageUnavailableError, UpstreamError
+from roadstead.errors import (
+    RoadsteadError,
+    StorageError,
+    UpstreamError,
+)
 from roadstead.mirror.content import BlobReader
 from roadstead.oci.mediatype import OCTET_STREAM
 from roadstead.server.incoming import Incoming
@@ -22,7 +26,18 @@ PassThrough: TypeAlias = Callable[
 # Measured in facts/performance.md 4: asyncio's own fallback for TLS reads 16 KiB per executor
 # hop and is six times slower than this.
 _CHUNK_BYTES = 256 * 1024
-_SHORT_FILE = "the file has become shorter while it was served"
+# After so much a reader looks again whether the file may be read: see pump.
+_SPAN_BYTES = 32 * 1024 * 1024
+# A client that is passed a blob on, and takes nothing for so long, loses its place to another.
+_STALL_SECONDS = 60.0
+
+
+class _UnreadableFileError(Exception):
+    """The file did not give what should be in it; ``position`` is where the body stands."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
 
 
 class BodySender:
@@ -51,6 +66,24 @@ class BodySender:
         """Send one range."""
         await response.prepare(self._request)
         await self._guard(self._span(response, wanted))
+
+    async def read(self, size: int) -> bytes:
+        """Return the whole of a small blob, waiting until its digest is known to be right.
+
+        An empty blob is waited for too.
+
+        Raises:
+            RoadsteadError: it cannot be had.
+        """
+        try:
+            await self._reader.wait_beyond(max(size - 1, 0))
+            content = os.pread(self._reader.file.fileno(), size, 0)
+        except (StorageError, OSError):
+            content = b""
+        if len(content) < size:
+            async with self._reader.pass_on(0) as chunks:
+                content = b"".join([chunk async for chunk in chunks])
+        return content
 
     async def send_ranges(
         self, response: web.StreamResponse, ranges: list[ByteRange], size: int
@@ -121,35 +154,65 @@ class BodySender:
     async def _follow(self, response: web.StreamResponse, first: int, stop: int | None) -> None:
         """Send from ``first`` up to ``stop`` as the bytes become available."""
         position = first
-        while stop is None or position < stop:
-            available = await self._reader.wait_beyond(position)
-            if stop is not None:
-                available = min(available, stop)
-            if available <= position:
-                return
-            if stop is None or self._is_encrypted():
-                await self._copy(response, position, available)
-            else:
-                await self._sendfile(position, available)
-            position = available
+        try:
+            while stop is None or position < stop:
+                available = await self._reader.wait_beyond(position)
+                if stop is not None:
+                    available = min(available, stop)
+                if available <= position:
+                    return
+                end = min(available, position + _SPAN_BYTES)
+                if stop is None or self._is_encrypted():
+                    await self._copy(response, position, end)
+                else:
+                    await self._sendfile(response, position, end)
+                position = end
+        except _UnreadableFileError as error:
+            await self._pass_on(response, error.position, stop)
+        except StorageError:
+            await self._pass_on(response, position, stop)
 
-    async def _sendfile(self, first: int, stop: int) -> None:
+    async def _pass_on(self, response: web.StreamResponse, first: int, stop: int | None) -> None:
+        """Send straight from upstream what the file cannot give."""
+        position = first
+        async with self._reader.pass_on(first) as chunks:
+            async for chunk in chunks:
+                piece = chunk if stop is None else chunk[: stop - position]
+                async with asyncio.timeout(_STALL_SECONDS):
+                    await response.write(piece)
+                self._incoming.sent_bytes += len(piece)
+                position += len(piece)
+                if position == stop and len(piece) < len(chunk):
+                    return
+
+    async def _sendfile(self, response: web.StreamResponse, first: int, stop: int) -> None:
         transport = self._request.transport
         if transport is None:
             message = "connection lost"
             raise ConnectionResetError(message)
-        sent = await self._loop.sendfile(transport, self._reader.file, first, stop - first)
+        try:
+            # Without asyncio's fallback, which seeks in a file that others read too.
+            sent = await self._loop.sendfile(
+                transport, self._reader.file, first, stop - first, fallback=False
+            )
+        except asyncio.SendfileNotAvailableError:
+            # Nothing was sent: the file cannot be read this way, or the client has left.
+            await self._copy(response, first, stop)
+            return
         self._incoming.sent_bytes += sent
         if sent < stop - first:
-            raise StorageUnavailableError(_SHORT_FILE)
+            raise _UnreadableFileError(first + sent)
 
     async def _copy(self, response: web.StreamResponse, first: int, stop: int) -> None:
         descriptor = self._reader.file.fileno()
         position = first
         while position < stop:
-            chunk = os.pread(descriptor, min(_CHUNK_BYTES, stop - position), position)
+            try:
+                chunk = os.pread(descriptor, min(_CHUNK_BYTES, stop - position), position)
+            except OSError as error:
+                raise _UnreadableFileError(position) from error
             if not chunk:
-                raise StorageUnavailableError(_SHORT_FILE)
+                raise _UnreadableFileError(position)
             await response.write(chunk)
             self._incoming.sent_bytes += len(chunk)
             position += len(chunk)

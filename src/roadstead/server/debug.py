@@ -16,7 +16,7 @@ class DebugApp:
     def __init__(
         self,
         *,
-        health: Callable[[], Mapping[str, str]],
+        health: Callable[[], tuple[bool, Mapping[str, str]]],
         ready: Callable[[str], tuple[bool, Mapping[str, Any]]],
         variables: Callable[[], Mapping[str, Any]],
         metrics: Callable[[], tuple[bytes, str]],
@@ -27,7 +27,8 @@ class DebugApp:
     ) -> None:
         """Take what to show.
 
-        ``health`` maps each failing check to its error; ``ready`` says whether the mirror should
+        ``health`` says whether all is well enough to serve, and maps each failing check to its
+        error; ``ready`` says whether the mirror should
         get requests, given the upstreams that the caller requires; ``metrics`` gives a body and its
         content type; ``metrics_path`` is None when Prometheus is not enabled; ``status`` and
         ``explain`` are documents for the commands of these names; ``steering`` says who may
@@ -56,8 +57,8 @@ class DebugApp:
                 ready, document = self._ready(request.query.get("upstreams", ""))
                 return _json(document, status=200 if ready else 503)
             case "/debug/health":
-                failing = dict(self._health())
-                return _json(failing, status=503 if failing else 200)
+                healthy, failing = self._health()
+                return _json(failing, status=200 if healthy else 503)
             case "/debug/vars":
                 return _json(self._variables())
             case "/debug/status":

@@ -139,6 +139,13 @@ class PartialBlob(Protocol):
             DigestMismatchError: it is something else.
         """
 
+    def sync(self) -> None:
+        """Make all that is written durable. Idempotent.
+
+        A failure is final: what reads as written may be lost on the disk, so the partial blob
+        is discarded, and nobody should go on reading it.
+        """
+
     def commit(self, repositories: frozenset[RepositoryName]) -> None:
         """Sync what ``verify`` has approved, make it visible, link it into ``repositories``."""
 
@@ -331,6 +338,13 @@ class Store(BlobStore, ManifestStore, Catalog, ReferrersStore, Protocol):
 
     async def check(self) -> None:
         """Prove that the store can be reached.
+
+        Raises:
+            StorageError: it cannot.
+        """
+
+    async def check_writing(self) -> None:
+        """Prove that the store can be written, by writing.
 
         Raises:
             StorageError: it cannot.

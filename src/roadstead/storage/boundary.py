@@ -4,8 +4,11 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from roadstead.errors import StorageFullError, StorageUnavailableError
-from roadstead.telemetry.events import Observer, StorageTimed
+from roadstead.errors import StorageError, StorageFullError, StorageUnavailableError
+from roadstead.telemetry.events import Observer, StorageFailed, StorageTimed
+
+READ = "read"
+"""The operation of everything that writes nothing."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -41,17 +44,35 @@ class Boundary:
         self._clock = clock
 
     @contextmanager
-    def action(self, name: str) -> Iterator[None]:
+    def action(self, name: str, operation: str = READ) -> Iterator[None]:
         """Run one action, called ``name`` as in distribution's ``storage_action`` metric.
 
-        Failed ones are timed too, as in distribution.
+        Failed ones are timed too, as in distribution; they are told as failures of
+        ``operation``, which names a write more closely.
 
         Raises:
             StorageError: as ``storage_errors`` says.
         """
         started = self._clock()
         try:
-            with storage_errors(name):
+            with self.step(name, operation):
                 yield
         finally:
             self._observer(StorageTimed(name, self._clock() - started))
+
+    @contextmanager
+    def step(self, action: str, operation: str) -> Iterator[None]:
+        """Run a part of an action: translate what goes wrong in it, and tell of it.
+
+        Raises:
+            StorageError: as ``storage_errors`` says.
+        """
+        try:
+            with storage_errors(action):
+                yield
+        except StorageError as error:
+            if not error.is_told:
+                error.is_told = True
+                number = getattr(error.__cause__, "errno", None)
+                self._observer(StorageFailed(operation, errno.errorcode.get(number or 0, "other")))
+            raise

@@ -44,6 +44,9 @@ from roadstead.storage.removal import FilesystemRemoval
 from roadstead.storage.walk import FilesystemWalk
 from roadstead.telemetry.events import Observer, ignore
 
+# More than a file system keeps within a file's own record, so that it needs space of the disk.
+_PROBE = bytes(64 * 1024)
+
 
 class FilesystemStore:
     """A ``Store``; see the protocol for what each method promises.
@@ -51,7 +54,8 @@ class FilesystemStore:
     ``root`` is the value of ``storage.filesystem.rootdirectory``; it is made by the first
     write, so that a process can start, and say what is wrong, where it cannot be. Every
     method raises StorageError. ``observer`` gets a StorageTimed for each action: on the event
-    loop, but Move, which comes from the thread that commits a partial blob.
+    loop, but Move, which comes from the thread that commits a partial blob; and a StorageFailed,
+    from the thread of the failure, for whatever the operating system refused.
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class FilesystemStore:
 
     async def link_blob(self, repository: RepositoryName, digest: Digest) -> bool:
         """Make held data visible in ``repository``. Idempotent; False if it is not held."""
-        with self._boundary.action("PutContent"):
+        with self._boundary.action("PutContent", "link"):
             return await asyncio.to_thread(self._link_blob, repository, digest)
 
     def partial_blob(self, digest: Digest) -> FilesystemPartialBlob:
@@ -142,7 +146,7 @@ class FilesystemStore:
             DigestMismatchError: the bytes are not those of the digest.
         """
         digest.verify(content)
-        with self._boundary.action("PutContent"):
+        with self._boundary.action("PutContent", "manifest"):
             await asyncio.to_thread(self._write_manifest, repository, digest, content)
 
     async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> HeldTag | None:
@@ -154,12 +158,12 @@ class FilesystemStore:
         self, repository: RepositoryName, tag: Tag, digest: Digest, confirmed_at: float
     ) -> bool:
         """Point ``tag`` at a held manifest: history first; False if it is not held."""
-        with self._boundary.action("PutContent"):
+        with self._boundary.action("PutContent", "tag"):
             return await asyncio.to_thread(self._write_tag, repository, tag, digest, confirmed_at)
 
     async def confirm_tag(self, repository: RepositoryName, tag: Tag, confirmed_at: float) -> None:
         """Note that upstream has confirmed a held tag, as its link's modification time."""
-        with self._boundary.action("PutContent"):
+        with self._boundary.action("PutContent", "tag"):
             confirm_tag_link(self._layout.tag_current_link(repository, tag), confirmed_at)
 
     async def list_tags(self, repository: RepositoryName) -> list[Tag] | None:
@@ -184,7 +188,7 @@ class FilesystemStore:
         self, repository: RepositoryName, subject: Digest, document: bytes
     ) -> None:
         """Keep a document."""
-        with self._boundary.action("PutContent"):
+        with self._boundary.action("PutContent", "referrers"):
             await asyncio.to_thread(self._write_referrers, repository, subject, document)
 
     @contextmanager
@@ -219,9 +223,14 @@ class FilesystemStore:
         with self._boundary.action("Stat"):
             await asyncio.to_thread(self._check_root)
 
+    async def check_writing(self) -> None:
+        """Write a small file below the root, sync it and remove it; see Store."""
+        with self._boundary.action("PutContent", "probe"):
+            await asyncio.to_thread(self._write_probe)
+
     async def remove_stale_partials(self) -> Purged:
         """Remove partial blobs that can never be resumed; for the start of a process."""
-        with self._boundary.action("Delete"):
+        with self._boundary.action("Delete", "remove"):
             return await asyncio.to_thread(purge.remove_stale, self._layout.partials, self._boot_id)
 
     async def purge_partials(self, *, older_than_seconds: float, now: float) -> Purged:
@@ -229,7 +238,7 @@ class FilesystemStore:
 
         distribution's ``uploadpurging.age`` is the same for its uploads, by default 168 h.
         """
-        with self._boundary.action("Delete"):
+        with self._boundary.action("Delete", "remove"):
             return await asyncio.to_thread(
                 purge.remove_older,
                 self._layout.partials,
@@ -284,6 +293,13 @@ class FilesystemStore:
         # No link, but a removal prunes the directories of such documents.
         with self._barrier.linking([]):
             write_atomically(self._layout.referrers(repository, subject), document)
+
+    def _write_probe(self) -> None:
+        path = self._layout.write_probe
+        try:
+            write_atomically(path, _PROBE)
+        finally:
+            path.unlink(missing_ok=True)
 
     def _check_root(self) -> None:
         try:

@@ -93,6 +93,11 @@ class Layout:
         """File in which a blob arrives."""
         return self.partials / f"{boot_id}/{digest.algorithm}/{digest.encoded}"
 
+    @property
+    def write_probe(self) -> Path:
+        """File that is written to find out whether the store can be written."""
+        return Path(f"{self.root}/roadstead/probe")
+
     def referrers(self, repository: RepositoryName, subject: Digest) -> Path:
         """Kept list of the referrers of ``subject``.
 

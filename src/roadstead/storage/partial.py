@@ -8,17 +8,18 @@ second transfer and harms nobody.
 import fcntl
 import hashlib
 import os
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 from uuid import uuid4
 
-from roadstead.errors import DigestMismatchError
+from roadstead.errors import DigestMismatchError, StorageError
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 from roadstead.storage.barrier import Barrier
-from roadstead.storage.boundary import Boundary, storage_errors
+from roadstead.storage.boundary import Boundary
 from roadstead.storage.durability import make_directories, sync_directory
 from roadstead.storage.layout import Layout
 from roadstead.storage.links import write_link
@@ -80,7 +81,8 @@ class FilesystemPartialBlob:
         self._path = layout.partial(boot_id, digest)
         self._moving = Lock()
         self._committed = False
-        with storage_errors("opening a partial blob"):
+        self._synced = False
+        with boundary.step("opening a partial blob", "open"):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._open_locked()
             self._file.seek(0)
@@ -94,7 +96,7 @@ class FilesystemPartialBlob:
 
     def open_reader(self) -> BinaryIO:
         """Open the growing file, unbuffered; the handle outlives commit and discard."""
-        with storage_errors("opening a partial blob"), self._moving:
+        with self._boundary.step("opening a partial blob", "open"), self._moving:
             return self._path.open("rb", buffering=0)
 
     def write(self, chunk: bytes) -> None:
@@ -104,7 +106,8 @@ class FilesystemPartialBlob:
             StorageError: not all of it could be written.
         """
         rest = memoryview(chunk)
-        with storage_errors("writing a partial blob"):
+        self._synced = False
+        with self._boundary.step("writing a partial blob", "write"):
             while rest:
                 written = self._file.write(rest)
                 self._hash.update(rest[:written])
@@ -125,6 +128,25 @@ class FilesystemPartialBlob:
         if actual != self._digest.encoded:
             raise DigestMismatchError(str(self._digest), f"{self._digest.algorithm}:{actual}")
 
+    def sync(self) -> None:
+        """Make all that is written durable. Idempotent.
+
+        Raises:
+            StorageError: it may be lost; the partial blob is discarded.
+        """
+        if self._synced:
+            return
+        try:
+            with self._boundary.step("syncing a partial blob", "sync"):
+                os.fsync(self._file.fileno())
+        except StorageError:
+            # The kernel reports a failed write-back once and then takes the pages for clean:
+            # a second attempt would succeed with the bytes lost.
+            with suppress(StorageError):
+                self.discard()
+            raise
+        self._synced = True
+
     def commit(self, repositories: frozenset[RepositoryName]) -> None:
         """Sync the blob, make it visible, link it into ``repositories``; ends all writing.
 
@@ -136,29 +158,29 @@ class FilesystemPartialBlob:
         """
         self.verify()
         data = self._layout.blob(self._digest)
-        with self._boundary.action("Move"):
-            self._sync()
-            with self._barrier.linking([self._digest]):
-                make_directories(data.parent)
-                with self._moving:
-                    self._path.replace(data)
-                    self._path = data
-                    self._committed = True
-                self._file.close()
-                sync_directory(data.parent)
+        self.sync()
+        with self._boundary.action("Move", "rename"), self._barrier.linking([self._digest]):
+            make_directories(data.parent)
+            with self._moving:
+                self._path.replace(data)
+                self._path = data
+                self._committed = True
+            self._file.close()
+            sync_directory(data.parent)
+            with self._boundary.step("linking a blob", "link"):
                 for repository in sorted(repositories):
                     write_link(self._layout.layer_link(repository, self._digest), self._digest)
 
     def restart(self) -> None:
         """Forget all bytes written and begin anew at offset 0, in the same file."""
-        with storage_errors("restarting a partial blob"):
+        with self._boundary.step("restarting a partial blob", "write"):
             self._file.truncate(0)
         self._hash = self._digest.hasher()
         self._offset = 0
 
     def discard(self) -> None:
         """Remove the partial file, unless it is committed, and let go of it."""
-        with storage_errors("discarding a partial blob"):
+        with self._boundary.step("discarding a partial blob", "remove"):
             if not self._committed and not self._file.closed:
                 self._path.unlink(missing_ok=True)
             self._file.close()
@@ -178,12 +200,3 @@ class FilesystemPartialBlob:
                 return file
             file.close()
             self._path = shared.with_name(f"{shared.name}.{uuid4()}")
-
-    def _sync(self) -> None:
-        try:
-            os.fsync(self._file.fileno())
-        except OSError:
-            # The kernel reports a failed write-back once and then takes the pages for clean:
-            # a second attempt would succeed with the bytes lost.
-            self.discard()
-            raise

@@ -165,6 +165,30 @@ class NotificationAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageFailed:
+    """The operating system refused a storage operation; ``error`` is its name, as ``ENOSPC``.
+
+    ``operation`` is open, write, sync, rename, link, manifest, tag, referrers, remove, probe or
+    read.
+    """
+
+    operation: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStands:
+    """The store was found to take writes again, or not to take them any more."""
+
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOn:
+    """A blob goes straight from upstream to one client, because the store cannot take it."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestStarted:
     """A request was routed; ``handler`` is distribution's label (base, blob, manifest...)."""
 
@@ -212,6 +236,9 @@ Event: TypeAlias = (
     | StorageTimed
     | NotificationCounted
     | NotificationAnswered
+    | StorageFailed
+    | StorageStands
+    | PassedOn
     | RequestStarted
     | RequestEnded
     | Repeated

@@ -138,6 +138,19 @@ class OwnFamilies(_Group):
             "Calls upstream that failed for good.",
             ("upstream", "error"),
         )
+        self.storage_errors = Counter(
+            "roadstead_storage_errors_total",
+            "Operations of the store that the operating system refused.",
+            ("operation", "error"),
+        )
+        self.storage_writable = Gauge(
+            "roadstead_storage_writable", "0 from a failed write until a trial write succeeds."
+        )
+        self.storage_writable.values[()] = 1
+        self.passed_on = _single(
+            "roadstead_passed_on_total",
+            "Blobs that went straight from upstream to a client, not kept by the store.",
+        )
         self.fetch_seconds = Histogram(
             "roadstead_fetch_seconds",
             "Seconds from the start of an upstream fetch to verified content.",

@@ -32,6 +32,8 @@ class Check:
     """Failures in a row that make it unhealthy; 0 means the same as 1."""
     timeout_seconds: float = 10
     """A probe that takes longer has failed; it is left to end before the next one starts."""
+    is_vital: bool = True
+    """Whether a failure takes the mirror out of service; else it is only told."""
 
 
 class HealthMonitor:
@@ -47,6 +49,7 @@ class HealthMonitor:
         self._checks = checks
         self._sleep = sleep
         self._failing: dict[str, str] = {}
+        self._minor = {redact(check.name) for check in checks if not check.is_vital}
         self._polls: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -65,8 +68,8 @@ class HealthMonitor:
         return dict(self._failing)
 
     def is_healthy(self) -> bool:
-        """Say whether no check is failing; asked once per request."""
-        return not self._failing
+        """Say whether no vital check is failing; asked once per request."""
+        return not self._failing or self._failing.keys() <= self._minor
 
     async def _poll(self, check: Check) -> None:
         failures = 0

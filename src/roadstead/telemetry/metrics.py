@@ -74,6 +74,9 @@ class Metrics:
             events.BudgetSeen: self._note_budget,
             events.EndpointMarked: self._note_endpoint,
             events.StorageTimed: self._count_storage_timed,
+            events.StorageFailed: self._count_storage_failed,
+            events.StorageStands: self._note_storage,
+            events.PassedOn: self._count_passed_on,
             events.CacheAsked: self._count_cache_asked,
             events.NotificationCounted: self._count_notification,
             events.NotificationAnswered: self._count_notification_answer,
@@ -169,6 +172,15 @@ class Metrics:
 
     def _count_storage_timed(self, event: events.StorageTimed) -> None:
         self._storage.action_seconds.series((self._driver, event.action)).observe(event.seconds)
+
+    def _count_storage_failed(self, event: events.StorageFailed) -> None:
+        self._own.storage_errors.values[event.operation, event.error] += 1
+
+    def _note_storage(self, event: events.StorageStands) -> None:
+        self._own.storage_writable.values[()] = event.writable
+
+    def _count_passed_on(self, _event: events.PassedOn) -> None:
+        self._own.passed_on.values[()] += 1
 
     def _count_cache_asked(self, event: events.CacheAsked) -> None:
         self._storage.cache_requests.values[()] += 1
