@@ -1,5 +1,4 @@
 """Roadstead: a read-only mirror and pull-through cache for container registries."""
 
-from importlib.metadata import version
-
-__version__ = version("roadstead")
+# Here, and not asked of the installed package's metadata, which takes longer than a start should.
+__version__ = "0.1.0"

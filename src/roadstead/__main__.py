@@ -1,6 +1,6 @@
 """``python -m roadstead`` is the ``roadstead`` command."""
 
-from roadstead.cli.main import main
+from roadstead.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as ReferenceHistogram
 
+from roadstead.telemetry.exposition import metric_of
 from roadstead.telemetry.series import Counter, Gauge, Histogram
 
 _BOUNDS = (0.5, 1, 1024, 1048576)
@@ -17,9 +18,9 @@ def test_counter_exports_initialised_series_as_zero() -> None:
 
     counter.values[("blob",)] += 2
 
-    samples = {tuple(s.labels.items()): s.value for s in counter.family().samples}
+    samples = {tuple(s.labels.items()): s.value for s in metric_of(counter).samples}
     assert samples == {(("kind", "blob"),): 2, (("kind", "manifest"),): 0}
-    assert {s.name for s in counter.family().samples} == {"roadstead_things_total"}
+    assert {s.name for s in metric_of(counter).samples} == {"roadstead_things_total"}
 
 
 def test_gauge_goes_down() -> None:
@@ -28,8 +29,8 @@ def test_gauge_goes_down() -> None:
     gauge.values[()] += 2
     gauge.values[()] -= 1
 
-    [sample] = gauge.family().samples
-    assert (sample.name, sample.value, gauge.family().type) == ("roadstead_now", 1, "gauge")
+    [sample] = metric_of(gauge).samples
+    assert (sample.name, sample.value, metric_of(gauge).type) == ("roadstead_now", 1, "gauge")
 
 
 def test_bucket_names_are_those_of_go() -> None:
@@ -37,7 +38,7 @@ def test_bucket_names_are_those_of_go() -> None:
     histogram = Histogram("roadstead_seconds", "Seconds.", bounds=_BOUNDS)
     histogram.series(()).observe(1)
 
-    bounds = [s.labels["le"] for s in histogram.family().samples if "le" in s.labels]
+    bounds = [s.labels["le"] for s in metric_of(histogram).samples if "le" in s.labels]
     assert bounds == ["0.5", "1", "1024", "1.048576e+06", "+Inf"]
 
 
@@ -59,4 +60,4 @@ def test_histogram_counts_as_the_library_does(values: list[float]) -> None:
         for sample in family.samples
         if not sample.name.endswith("_created")
     ]
-    assert [sample.value for sample in histogram.family().samples] == expected
+    assert [sample.value for sample in metric_of(histogram).samples] == expected

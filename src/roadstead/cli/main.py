@@ -1,13 +1,11 @@
-"""The ``roadstead`` command."""
+"""The ``roadstead`` command with all its subcommands."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
 from roadstead import __version__
-from roadstead.cli import config, demo, explain, layouts, privileges, serve, simulator, status
+from roadstead.cli import config, demo, explain, layouts, serve, simulator, status
 
 app = typer.Typer(
     name="roadstead",
@@ -47,9 +45,3 @@ def _root(
 def version() -> None:
     """Print the version."""
     _print_version(wanted=True)
-
-
-def main() -> None:
-    """Run the command line; the installed entry point."""
-    privileges.drop(sys.argv[1:], os.environ)
-    app()

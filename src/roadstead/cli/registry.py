@@ -4,12 +4,11 @@
 they do there, so that scripts, units and entry points need no change.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
 from roadstead import __version__
-from roadstead.cli import privileges, serve
+from roadstead.cli import serving
 
 USAGE = """\
 Usage:
@@ -22,12 +21,6 @@ The roadstead command has more to offer: roadstead --help.
 """
 
 
-def main() -> None:
-    """Run the command line; the installed entry point."""
-    privileges.drop(sys.argv[1:], os.environ)
-    sys.exit(run(sys.argv[0], sys.argv[1:]))
-
-
 def run(program: str, arguments: Sequence[str]) -> int:
     """Carry out one command line; return the exit status."""
     match list(arguments):
@@ -38,11 +31,11 @@ def run(program: str, arguments: Sequence[str]) -> int:
             sys.stdout.write(USAGE)
             return 0
         case ["serve"]:
-            return serve.run(None)
+            return serving.run(None)
         case ["serve", file]:
-            return serve.run(file)
+            return serving.run(file)
         case [file] if file.endswith((".yml", ".yaml")):
-            return serve.run(file)
+            return serving.run(file)
         case []:
             sys.stdout.write(USAGE)
             return 0

@@ -29,7 +29,10 @@ from roadstead.secrecy import Secret
 class Section(BaseModel):
     """One level of the configuration; attributes are the keys of the file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    # Built when it is first used: of most sections only as a part of the whole.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
+    )
 
 
 def _duration(value: object) -> object:

@@ -26,6 +26,7 @@ from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets, notify
 from roadstead.runtime.upstreams import open_mirrors
+from roadstead.runtime.warmup import settle, warm_up_soon
 from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
 from roadstead.server.registry import RegistryHandlers
@@ -82,7 +83,10 @@ async def serve(loaded: Loaded) -> None:
     inherited = InheritedSockets.of_process(os.environ)
     async with running(loaded, inherited=inherited) as mirror:
         notify("READY=1", notify_socket)
+        settle()
+        warming = warm_up_soon()
         await stop.wait()
+        warming.cancel()
         notify("STOPPING=1", notify_socket)
         stop.clear()
         await mirror.stand_down(loaded.settings.http.shutdowndelay.total_seconds(), hurry=stop)

@@ -6,8 +6,6 @@ The table in docs/operations.md lists the same names; a test compares the two.
 import platform
 from collections.abc import Iterable
 
-from prometheus_client.core import Metric
-
 from roadstead.telemetry.events import Kind, Outcome
 from roadstead.telemetry.series import Counter, Gauge, Histogram
 
@@ -21,12 +19,11 @@ _SIZE_BYTES = tuple(1024 * 2**power for power in range(22))
 
 
 class _Group:
-    """A collector of the families that are its attributes."""
+    """The families that are its attributes."""
 
-    def collect(self) -> Iterable[Metric]:
-        """Yield what a scrape exports now."""
-        for family in vars(self).values():
-            yield family.family()
+    def families(self) -> Iterable[Counter | Histogram]:
+        """Yield them."""
+        return vars(self).values()
 
 
 class HttpFamilies(_Group):

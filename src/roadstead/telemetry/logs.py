@@ -2,16 +2,13 @@
 
 Packages log with the standard library: ``logging.getLogger("roadstead.<area>")``, a short event
 as the message, and ``extra={"fields": {...}}``. Libraries (aiohttp, urllib3, asyncio) and
-warnings come the same way. structlog turns each record into a line; credentials are masked last.
+warnings come the same way. Credentials are masked last.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, cast
-
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from typing import Literal, TypeAlias
 
 from roadstead.telemetry.lineformat import Format, LogClock, renderer
 from roadstead.telemetry.redaction import redact, redact_value
@@ -55,7 +52,7 @@ class LineHandler(logging.Handler):
         """Hand lines, without line feed, to ``write``."""
         super().__init__()
         self._write = write
-        self.setFormatter(_formatter(style))
+        self.setFormatter(_LineFormatter(style))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line of ``record``."""
@@ -90,52 +87,37 @@ def _broken(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
     )
 
 
-def _formatter(style: LogStyle) -> logging.Formatter:
-    chain: list[Processor] = [_Fields(style)]
-    if style.report_caller:
-        chain.append(_add_caller)
-    chain += [
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        _redact_all,
-    ]
-    render = renderer(style.line_format)
-    return structlog.stdlib.ProcessorFormatter(
-        processors=[*chain, lambda _logger, _name, event: render(event)]
-    )
-
-
-class _Fields:
-    """The processor that makes logrus' keys and fields out of a record."""
+class _LineFormatter(logging.Formatter):
+    """Makes logrus' keys and fields out of a record, and a line out of these."""
 
     def __init__(self, style: LogStyle) -> None:
+        super().__init__()
         self._static = style.static
+        self._reports_caller = style.report_caller
+        self._render = renderer(style.line_format)
         self._clock = LogClock()
 
-    def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-        record = cast("logging.LogRecord", event["_record"])
-        fields = getattr(record, "fields", {})
-        made: EventDict = {**self._static, "logger": record.name}
-        for name, value in fields.items():
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        event = {**self._static, "logger": record.name}
+        for name, value in getattr(record, "fields", {}).items():
             # As logrus does when a field would hide one of its own.
-            made[f"fields.{name}" if name in _RESERVED else name] = value
-        made.update(event)
-        made["msg"] = made.pop("event")
-        made["time"] = self._clock.stamp(record.created)
-        made["level"] = _LEVEL_NAMES.get(record.levelno, record.levelname.lower())
-        return made
+            event[f"fields.{name}" if name in _RESERVED else name] = value
+        event["msg"] = record.getMessage()
+        event["time"] = self._clock.stamp(record.created)
+        event["level"] = _LEVEL_NAMES.get(record.levelno, record.levelname.lower())
+        if self._reports_caller:
+            event["func"] = record.funcName
+            event["file"] = f"{record.pathname}:{record.lineno}"
+        if record.stack_info:
+            event["stack"] = self.formatStack(record.stack_info)
+        if record.exc_info and record.exc_info[0] is not None:
+            event["exception"] = self.formatException(record.exc_info)
+        return self._render(_redacted(event))
 
 
-def _add_caller(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    record = cast("logging.LogRecord", event["_record"])
-    event["func"] = record.funcName
-    event["file"] = f"{record.pathname}:{record.lineno}"
-    return event
-
-
-def _redact_all(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+def _redacted(event: Mapping[str, object]) -> dict[str, object]:
     return {
-        name: redact(value) if name in _RESERVED else redact_value(name, value)
+        name: redact(str(value)) if name in _RESERVED else redact_value(name, value)
         for name, value in event.items()
     }

@@ -9,15 +9,6 @@ set; nothing that a client sends becomes a label.
 
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Event, Kind, Outcome
 from roadstead.telemetry.families import (
@@ -32,6 +23,8 @@ from roadstead.telemetry.families import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from roadstead.telemetry.exposition import Exposition
 
 # client_golang lower-cases the methods it knows and calls all others "unknown".
 _METHODS = {
@@ -84,19 +77,15 @@ class Metrics:
             events.RequestEnded: self._count_request_ended,
             events.Repeated: self._count_repeated,
         }
-        self._registry = CollectorRegistry()
-        for group in (
+        self._groups = (
             self._http,
             self._proxy,
             self._storage,
             self._own,
             self._upstream,
             self._notifications,
-        ):
-            self._registry.register(group)
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
+        )
+        self._exposition: Exposition | None = None
 
     def __call__(self, event: Event) -> None:
         """Count ``event``."""
@@ -104,7 +93,11 @@ class Metrics:
 
     def render(self) -> tuple[bytes, str]:
         """Return the body of a scrape and its Content-Type (text format 0.0.4)."""
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+        from roadstead.telemetry import exposition  # noqa: PLC0415 - see there
+
+        if self._exposition is None:
+            self._exposition = exposition.Exposition(self._groups)
+        return self._exposition.render(), exposition.CONTENT_TYPE
 
     def proxy_totals(self, kind: Kind) -> dict[str, int]:
         """Return the proxy counters of ``kind`` under distribution's names in /debug/vars."""

@@ -1,22 +1,13 @@
 """Counters, gauges and histograms as plain Python numbers, read only when scraped.
 
 prometheus_client's own metrics take a lock and walk a list of buckets at every observation.
-Everything here happens on the event loop, so an increment of a dict entry is enough; families
-of prometheus_client are made when somebody asks for them.
+Everything here happens on the event loop, so an increment of a dict entry is enough;
+``exposition`` makes families of prometheus_client when somebody asks for them.
 """
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
-from itertools import accumulate
-
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.utils import floatToGoString
+from collections.abc import ItemsView, Sequence
 
 Labels = tuple[str, ...]
 
@@ -24,32 +15,21 @@ Labels = tuple[str, ...]
 class Counter:
     """Numbers that only grow, one per tuple of label values."""
 
-    _family: type[CounterMetricFamily | GaugeMetricFamily] = CounterMetricFamily
-
     def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
         """Use the exported ``name`` (it ends in ``_total``) with ``text`` as its help."""
         self.name = name
+        self.text = text
+        self.labels = labels
         self.values: defaultdict[Labels, float] = defaultdict(float)
-        self._text = text
-        self._labels = labels
 
     def initialise(self, *series: Labels) -> None:
         """Export ``series`` as 0 from the start, so that a rate over them is defined."""
         for labels in series:
             self.values[labels] = 0
 
-    def family(self) -> Metric:
-        """Return what a scrape exports now."""
-        family = self._family(self.name, self._text, labels=self._labels)
-        for labels, value in self.values.items():
-            family.add_metric(labels, value)
-        return family
-
 
 class Gauge(Counter):
     """Numbers that grow and shrink, one per tuple of label values."""
-
-    _family = GaugeMetricFamily
 
 
 class Distribution:
@@ -77,29 +57,18 @@ class Histogram:
     ) -> None:
         """Count into buckets with the inclusive upper ``bounds``, in ascending order."""
         self.name = name
-        self._text = text
-        self._labels = labels
-        self._bounds = bounds
-        self._names = [*(_bound_name(bound) for bound in bounds), "+Inf"]
+        self.text = text
+        self.labels = labels
+        self.bounds = bounds
         self._series: dict[Labels, Distribution] = {}
 
     def series(self, labels: Labels) -> Distribution:
         """Return the distribution of ``labels``, created on first use."""
         found = self._series.get(labels)
         if found is None:
-            found = self._series[labels] = Distribution(self._bounds)
+            found = self._series[labels] = Distribution(self.bounds)
         return found
 
-    def family(self) -> Metric:
-        """Return what a scrape exports now."""
-        family = HistogramMetricFamily(self.name, self._text, labels=self._labels)
-        for labels, series in self._series.items():
-            buckets = list(zip(self._names, accumulate(series.counts), strict=True))
-            family.add_metric(labels, buckets, series.total)
-        return family
-
-
-def _bound_name(bound: float) -> str:
-    # Go's client prints whole numbers without a fraction; older servers compare ``le`` as text.
-    text: str = floatToGoString(float(bound))  # type: ignore[no-untyped-call] # it has none
-    return text.removesuffix(".0")
+    def items(self) -> ItemsView[Labels, Distribution]:
+        """Return all distributions with their labels."""
+        return self._series.items()

@@ -3,8 +3,9 @@
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from http import HTTPStatus
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from roadstead.errors import RepositoryUnknownError, UpstreamProtocolError
 from roadstead.oci.digest import Digest
@@ -16,6 +17,7 @@ from roadstead.upstream.base import FetchedManifest, ManifestHead, TagPage
 from roadstead.upstream.blobs import BlobCalls
 from roadstead.upstream.caller import Caller
 from roadstead.upstream.credentials import CredentialSource, StaticCredentials
+from roadstead.upstream.lateopener import LateOpener
 from roadstead.upstream.manifests import ManifestCalls
 from roadstead.upstream.outbound import Outbound
 from roadstead.upstream.pages import next_page, read_referrers, read_tags
@@ -23,8 +25,10 @@ from roadstead.upstream.retry import Retries
 from roadstead.upstream.timeouts import Timeouts
 from roadstead.upstream.tlscontext import ClientTls
 from roadstead.upstream.tokens import TokenCache
-from roadstead.upstream.transfer import BlobOpener, HttpBlobTransfer
 from roadstead.upstream.transport import Transport
+
+if TYPE_CHECKING:
+    from roadstead.upstream.transfer import BlobOpener, HttpBlobTransfer
 
 DEFAULT_MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 
@@ -96,12 +100,7 @@ class RegistryUpstream:
         )
         self._manifests = ManifestCalls(self._caller, max_bytes=max_manifest_bytes)
         self._blobs = BlobCalls(self._caller, upstream=self.host)
-        self._opener = BlobOpener(
-            api=api,
-            auth=self._auth,
-            timeouts=bounds,
-            outbound=outbound,
-        )
+        self._opener = LateOpener(partial(_make_opener, api, self._auth, bounds, outbound))
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -140,9 +139,9 @@ class RegistryUpstream:
 
     def open_blob(
         self, repository: RepositoryName, digest: Digest, offset: int
-    ) -> HttpBlobTransfer:
+    ) -> "HttpBlobTransfer":
         """See Upstream; must not be called on the event loop's own thread."""
-        return self._opener.open(repository, digest, offset)
+        return self._opener.get().open(repository, digest, offset)
 
     def stop_transfers(self) -> None:
         """See Upstream."""
@@ -202,3 +201,11 @@ class RegistryUpstream:
             url = following
         message = f"has more than {_MAX_REFERRERS_PAGES} pages of referrers for {subject}"
         raise UpstreamProtocolError(message, upstream=self.host)
+
+
+def _make_opener(
+    api: Api, auth: AuthSession, timeouts: Timeouts, outbound: Outbound
+) -> "BlobOpener":
+    from roadstead.upstream.transfer import BlobOpener  # noqa: PLC0415 - see LateOpener
+
+    return BlobOpener(api=api, auth=auth, timeouts=timeouts, outbound=outbound)

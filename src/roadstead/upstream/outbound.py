@@ -32,8 +32,13 @@ class Outbound:
             ValueError: ``proxy`` is no http or https address; its text is not repeated.
         """
         self._registry = registry
-        self._tls = tls or default_client_tls()
+        self._given_tls = tls
         self._proxy = None if proxy is None else HttpProxy.parse(proxy)
+
+    @property
+    def _tls(self) -> ClientTls:
+        # The system's trust is read when it is first needed: it takes longer than a start should.
+        return self._given_tls or default_client_tls()
 
     def route_to(self, url: str) -> Route:
         """Return the route to an http or https address.

@@ -5,13 +5,18 @@ only the upstream's own host, hosts of its registrable domain, and hosts that th
 listed are asked for tokens, with or without credentials.
 """
 
+import functools
 import ipaddress
 
 from publicsuffixlist import PublicSuffixList
 
 from roadstead.upstream.address import Origin
 
-_SUFFIXES = PublicSuffixList()
+
+@functools.cache
+def _suffixes() -> PublicSuffixList:
+    # Read when it is first needed: it is long.
+    return PublicSuffixList()
 
 
 def refusal_of_realm(realm: str, *, upstream: Origin, trusted: frozenset[str]) -> str | None:
@@ -41,7 +46,7 @@ def refusal_of_realm(realm: str, *, upstream: Origin, trusted: frozenset[str]) -
 def _registrable_domain(host: str) -> str | None:
     if host == "localhost" or host.endswith(".localhost") or _is_address(host):
         return None
-    return _SUFFIXES.privatesuffix(host)
+    return _suffixes().privatesuffix(host)
 
 
 def _is_address(host: str) -> bool:

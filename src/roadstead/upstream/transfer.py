@@ -130,9 +130,9 @@ class BlobOpener:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pending: set[Future[Any]] = set()
 
-    def start(self) -> None:
-        """Take the running event loop as the one where tokens are fetched."""
-        self._loop = asyncio.get_running_loop()
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take ``loop`` as the one where tokens are fetched."""
+        self._loop = loop
 
     def stop(self) -> None:
         """Refuse new transfers, and end those that wait for an answer; open ones go on."""

@@ -1,0 +1,30 @@
+"""Runs the mirror for both command lines; imports no more than that takes."""
+
+import asyncio
+import os
+import sys
+
+from roadstead import runtime
+from roadstead.config.load import BUILT_IN_SOURCE, find_configuration, load
+from roadstead.errors import ConfigError
+
+
+def run(configuration: str | None) -> int:
+    """Load the configuration and serve; return the exit status."""
+    path = find_configuration(configuration, os.environ)
+    try:
+        asyncio.run(runtime.serve(load(path, os.environ)))
+    except ConfigError as error:
+        _say(f"configuration error in {path or BUILT_IN_SOURCE} and the environment:")
+        for problem in error.problems:
+            _say(f"  {problem}")
+        _say("roadstead config check prints the effective configuration.")
+        return 1
+    except OSError as error:
+        _say(f"cannot start: {error}")
+        return 1
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
