@@ -23,6 +23,7 @@ from roadstead.mirror.space import SpaceKeeper
 from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
+from roadstead.server.limits import Guard, LimitRules
 from roadstead.server.listener import Listener
 from roadstead.server.registry import RegistryHandlers
 from roadstead.simulator.content import SimulatedImage
@@ -194,7 +195,7 @@ async def serving(
         app,
         drain_seconds=drain_seconds,
         repeats=app.repeats,
-        keepalive_seconds=keepalive_seconds,
+        guard=Guard(LimitRules(idle_seconds=keepalive_seconds)),
     )
     rig.port = await listener.listen_tcp("127.0.0.1", 0)
     rig.url = f"http://127.0.0.1:{rig.port}"

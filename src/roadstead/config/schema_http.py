@@ -16,7 +16,7 @@ from pydantic import (
 
 from roadstead.config.address import SocketAddress, parse_address
 from roadstead.config.ciphers import ALWAYS_ON, OPENSSL_NAMES
-from roadstead.config.fields import Address, Duration, Section, Texts
+from roadstead.config.fields import Address, Count, Duration, Number, Section, Texts, Wait
 from roadstead.config.refusal import UnusableValueError
 
 DEFAULT_ADDRESS = ":5000"
@@ -142,6 +142,17 @@ class DebugSettings(Section):
         return parse_address(self.addr) if self.addr else None
 
 
+class LimitSettings(Section):
+    """``http.limits``: what clients may take of the mirror; generous enough for any team."""
+
+    connections: Count = 0
+    connectionsperclient: Count = 0
+    requestspersecond: Count = 0
+    headersize: Annotated[Number, Field(ge=4096)] = 64 * 1024
+    idletimeout: Wait = timedelta(seconds=75)
+    stalltimeout: Wait = timedelta(seconds=60)
+
+
 class HTTPSettings(Section):
     """``http``."""
 
@@ -154,6 +165,7 @@ class HTTPSettings(Section):
     headers: Annotated[dict[str, Texts], AfterValidator(_sendable)] = Field(default_factory=dict)
     tls: TLSSettings = TLSSettings()
     debug: DebugSettings = DebugSettings()
+    limits: LimitSettings = LimitSettings()
 
     @property
     def address(self) -> SocketAddress | Path:

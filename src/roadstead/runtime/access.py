@@ -1,4 +1,4 @@
-"""Builds the gate: who may pull what, worked out of ``auth`` and ``access``."""
+"""Builds the gate and the guard: who may pull what, and how much at one time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ from roadstead.server.access.networks import Networks
 from roadstead.server.access.passwords import PasswordChecker
 from roadstead.server.access.policy import EVERYBODY, Policy, Principals, Rule
 from roadstead.server.access.providers import HtpasswdProvider, Provider, SillyProvider
+from roadstead.server.limits import Guard, LimitRules
 
 
 def make_gate(settings: Settings, mirrors: Mirrors) -> Gate:
@@ -26,6 +27,20 @@ def make_gate(settings: Settings, mirrors: Mirrors) -> Gate:
         headers=tuple(SharedHeader(one.name, one.secret, one.identity) for one in access.headers),
         trusted_proxies=Networks.parse(access.trustedproxies),
     )
+
+
+def make_guard(settings: Settings) -> Guard:
+    """Make what counts connections and requests, out of ``http.limits``."""
+    limits = settings.http.limits
+    rules = LimitRules(
+        connections=limits.connections,
+        per_client=limits.connectionsperclient,
+        requests_per_second=limits.requestspersecond,
+        header_bytes=limits.headersize,
+        idle_seconds=limits.idletimeout.total_seconds(),
+        stall_seconds=limits.stalltimeout.total_seconds(),
+    )
+    return Guard(rules, trusted_proxies=Networks.parse(settings.access.trustedproxies))
 
 
 def make_policy(settings: Settings) -> Policy:

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
-from ssl import SSLContext
 from typing import Any
 
 from roadstead.config.address import SocketAddress
-from roadstead.config.ciphers import openssl_cipher_list
 from roadstead.config.schema import Settings
-from roadstead.config.schema_http import HTTPSettings, TLSSettings
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.runtime.access import make_guard
 from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets
@@ -22,9 +20,10 @@ from roadstead.server.access.steering import SteeringGate
 from roadstead.server.app import RegistryApp
 from roadstead.server.connection import RequestHandler
 from roadstead.server.debug import DebugApp
+from roadstead.server.limits import Guard
 from roadstead.server.listener import Listener
 from roadstead.server.repeats import Repeats
-from roadstead.server.tls import TlsFiles, make_context, minimum_version
+from roadstead.server.tls import ServerTls
 from roadstead.telemetry.debugvars import vars_snapshot
 
 _log = logging.getLogger("roadstead.runtime")
@@ -34,12 +33,22 @@ class Listeners:
     """Opens listeners one by one; the stack closes them all, draining at the same time."""
 
     def __init__(
-        self, http: HTTPSettings, stack: AsyncExitStack, *, inherited: InheritedSockets
+        self,
+        settings: Settings,
+        stack: AsyncExitStack,
+        *,
+        inherited: InheritedSockets,
+        tls: ServerTls | None,
     ) -> None:
+        """Share the limits of ``http.limits`` between all listeners but the debug one.
+
+        That one is for when the others are busy.
+        """
         self._stack = stack
         self._inherited = inherited
-        self._drain_seconds = http.draintimeout.total_seconds()
-        self._context = _tls_context(http.tls) if http.tls.enabled else None
+        self._drain_seconds = settings.http.draintimeout.total_seconds()
+        self._guard = make_guard(settings)
+        self._context = tls.context if tls is not None else None
         self._suffix = ", tls" if self._context else ""
 
     async def open(self, address: SocketAddress | Path, app: RegistryApp) -> int | None:
@@ -48,7 +57,7 @@ class Listeners:
         Raises:
             OSError: the address cannot be bound.
         """
-        listener = self._listener(app, app.repeats)
+        listener = self._listener(app, app.repeats, guard=self._guard)
         handed_over = self._inherited.claim(address)
         if handed_over is not None:
             _log.info("listening on %s, from systemd%s", handed_over.getsockname(), self._suffix)
@@ -101,20 +110,9 @@ class Listeners:
             _log.info("providing prometheus metrics on %s", prometheus.path)
         return port
 
-    def _listener(self, app: RequestHandler, repeats: Repeats | None = None) -> Listener:
-        listener = Listener(app, drain_seconds=self._drain_seconds, repeats=repeats)
+    def _listener(
+        self, app: RequestHandler, repeats: Repeats | None = None, *, guard: Guard | None = None
+    ) -> Listener:
+        listener = Listener(app, drain_seconds=self._drain_seconds, repeats=repeats, guard=guard)
         self._stack.push_async_callback(listener.aclose)
         return listener
-
-
-def _tls_context(tls: TLSSettings) -> SSLContext:
-    return make_context(
-        TlsFiles(
-            certificate=Path(tls.certificate),
-            key=Path(tls.key),
-            minimum=minimum_version(tls.minimumtls),
-            ciphers=openssl_cipher_list(tls.ciphersuites),
-            client_cas=tuple(map(Path, tls.clientcas)),
-            client_auth=tls.clientauth,
-        )
-    )

@@ -19,6 +19,7 @@ from roadstead.config.schema import Settings
 from roadstead.errors import StorageError
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.access import make_gate
+from roadstead.runtime.certificates import make_tls, watching
 from roadstead.runtime.listeners import Listeners
 from roadstead.runtime.notifying import notifying
 from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
@@ -29,7 +30,9 @@ from roadstead.runtime.upstreams import open_mirrors
 from roadstead.runtime.warmup import settle, warm_up_soon
 from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
+from roadstead.server.limits import raise_descriptor_limit
 from roadstead.server.registry import RegistryHandlers
+from roadstead.server.tls import ServerTls
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Event, Observer, StorageFailed, on_loop
 from roadstead.telemetry.health import HealthMonitor
@@ -55,6 +58,16 @@ class Running:
     debug_port: int | None
     upstream_ports: dict[str, int]
     readiness: Readiness
+    tls: ServerTls | None = None
+
+    def reload(self) -> None:
+        """Read the files again that need no restart; for SIGHUP."""
+        if self.tls is not None:
+            self.tls.reload()
+        _log.info(
+            "files of certificates, keys, users and credentials are read again when they change; "
+            "other settings need a restart"
+        )
 
     async def stand_down(self, seconds: float, *, hurry: asyncio.Event) -> None:
         """Go on serving for so long, but say to whoever asks that this mirror is about to stop.
@@ -79,9 +92,11 @@ async def serve(loaded: Loaded) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    raise_descriptor_limit()
     notify_socket = os.environ.pop("NOTIFY_SOCKET", None)
     inherited = InheritedSockets.of_process(os.environ)
     async with running(loaded, inherited=inherited) as mirror:
+        loop.add_signal_handler(signal.SIGHUP, mirror.reload)
         notify("READY=1", notify_socket)
         settle()
         warming = warm_up_soon()
@@ -124,7 +139,9 @@ async def running(
         health.start()
         stack.push_async_callback(health.aclose)
         inherited = inherited or InheritedSockets([])
-        listeners = Listeners(settings.http, stack, inherited=inherited)
+        tls = make_tls(settings.http.tls)
+        await stack.enter_async_context(watching(tls))
+        listeners = Listeners(settings, stack, inherited=inherited, tls=tls)
         readiness = Readiness(health, board)
         gate = make_gate(settings, mirrors)
         stack.callback(gate.close)
@@ -145,6 +162,7 @@ async def running(
             debug_port=debug_port,
             upstream_ports=upstream_ports,
             readiness=readiness,
+            tls=tls,
         )
 
 

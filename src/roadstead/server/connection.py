@@ -10,12 +10,18 @@ connection is aiohttp's for good.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from time import perf_counter
 from typing import Final, TypeAlias, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from roadstead.oci.errorcode import ErrorCode
+from roadstead.server.access.gate import peer_of
+from roadstead.server.access.networks import Address, client_address
+from roadstead.server.errors import ErrorResponse
+from roadstead.server.limits import Guard
 from roadstead.server.repeats import Repeats
 
 _log = logging.getLogger("roadstead.server")
@@ -23,8 +29,10 @@ _log = logging.getLogger("roadstead.server")
 RequestHandler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _END: Final = b"\r\n\r\n"
-# A multi-range list of a lazy-pulling client runs to many KiB (facts/protocol.md 6).
-_MAX_HEADER_BYTES: Final = 64 * 1024
+# A path of 512, and a query with room for encoded values.
+_LONGEST_LINE: Final = 8190
+# Long enough for a client's bucket to have something in it again.
+_RETRY_AFTER: Final = "1"
 # aiohttp does not see what is answered here, so it must not judge which connection is idle.
 _NEVER_SECONDS: Final = 1e9
 
@@ -43,6 +51,12 @@ class Connection(asyncio.Protocol):
         self._asked: bytes | None = None
         self._answering = 0
         self._idle_since = 0.0
+        self._unfinished_bytes = 0
+
+    @property
+    def idle_since(self) -> float | None:
+        """See Guarded."""
+        return None if self._answering else self._idle_since
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -52,6 +66,8 @@ class Connection(asyncio.Protocol):
             self._peer = str(name[0])
         self._idle_since = self._server.now()
         self._server.open.add(self)
+        if not self._server.guard.opened(self, transport):
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -62,6 +78,12 @@ class Connection(asyncio.Protocol):
         else:
             self._asked = None
         self._is_between = False
+        if not self._answering:
+            # One read may bring several requests, so only those before it are counted.
+            if self._unfinished_bytes > self._server.guard.rules.header_bytes:
+                self.abort()
+                return
+            self._unfinished_bytes += len(data)
         self._made_handler().data_received(data)
 
     def eof_received(self) -> None:
@@ -85,12 +107,14 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._is_stopping = True
         self._server.open.discard(self)
+        self._server.guard.closed(self)
         if self._handler is not None:
             self._handler.connection_lost(exc)
 
     def begin(self) -> None:
         """Note that aiohttp has begun with a request."""
         self._answering += 1
+        self._unfinished_bytes = 0
 
     def end(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Note that all of aiohttp's answer to a request was handed to the transport."""
@@ -108,6 +132,10 @@ class Connection(asyncio.Protocol):
         self._is_between = False
         if self._handler is None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, without an answer."""
+        self._transport.abort()
 
     def close_if_idle(self, since: float) -> None:
         """Close if there was no request after ``since``, in seconds of the loop's clock."""
@@ -140,24 +168,23 @@ class Connection(asyncio.Protocol):
 class Server(web.Server):
     """aiohttp's server, behind such connections."""
 
-    def __init__(
-        self, handler: RequestHandler, repeats: Repeats | None, *, keepalive_seconds: float
-    ) -> None:
-        """Answer with ``handler`` what is not among ``repeats``.
+    def __init__(self, handler: RequestHandler, repeats: Repeats | None, *, guard: Guard) -> None:
+        """Answer with ``handler`` what is not among ``repeats``, within the guard's limits.
 
-        A connection without a request for ``keepalive_seconds`` is closed, soon after.
+        A connection without a request for as long as those say is closed, soon after.
         """
+        self.guard = guard
         self._handle = handler
-        self._repeats = repeats
-        self._keepalive_seconds = keepalive_seconds
-        self._sweep_seconds = keepalive_seconds / 15
+        # What is answered at once is not counted.
+        self._repeats = None if guard.rules.requests_per_second else repeats
+        self._sweep_seconds = guard.rules.idle_seconds / 15
         super().__init__(
             self._begin,
             access_log=_log,
             access_log_class=_End,
             keepalive_timeout=_NEVER_SECONDS,
-            max_line_size=_MAX_HEADER_BYTES,
-            max_field_size=_MAX_HEADER_BYTES,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=guard.rules.header_bytes,
             auto_decompress=False,
             lingering_time=1.0,
         )
@@ -171,7 +198,7 @@ class Server(web.Server):
 
     def make_handler(self) -> web.RequestHandler:
         """Make aiohttp's handler of one connection."""
-        return super().__call__()
+        return _Handler(self, loop=self._loop, **self._kwargs)
 
     def pre_shutdown(self) -> None:
         """See aiohttp: close what is idle; what is under way goes on."""
@@ -184,13 +211,43 @@ class Server(web.Server):
         connection = _connection_of(request)
         if connection is not None:
             connection.begin()
+        if self.guard.rules.requests_per_second and not self.guard.may_ask(self._client(request)):
+            return ErrorResponse(ErrorCode.TOOMANYREQUESTS, headers={"Retry-After": _RETRY_AFTER})
         return await self._handle(request)
 
     def _close_idle(self) -> None:
-        since = self.now() - self._keepalive_seconds
+        since = self.now() - self.guard.rules.idle_seconds
         for connection in tuple(self.open):
             connection.close_if_idle(since)
         self._sweep = self._loop.call_later(self._sweep_seconds, self._close_idle)
+
+    def _client(self, request: web.BaseRequest) -> Address | None:
+        forwarded_for = request.headers.getall("X-Forwarded-For", ())
+        return client_address(peer_of(request), forwarded_for, self.guard.trusted_proxies)
+
+
+class _Handler(web.RequestHandler):
+    """aiohttp's handler, which says less of what is not HTTP."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is not HTTP; its text, which may hold a credential, is shown nowhere."""
+        if status != HTTPStatus.BAD_REQUEST:
+            return super().handle_error(request, status, exc, message)
+        fields = {"peer": request.remote, "kind": type(exc).__name__}
+        _log.debug("a request is not HTTP", extra={"fields": fields})
+        response = web.Response(
+            status=status, text="400 Bad Request\n", headers={"Server": "roadstead"}
+        )
+        response.force_close()
+        return response
 
 
 class _End(AbstractAccessLogger):

@@ -10,11 +10,10 @@ from typing import Final
 from aiohttp import web
 
 from roadstead.server.connection import RequestHandler, Server
+from roadstead.server.limits import Guard, LimitRules
 from roadstead.server.repeats import Repeats
 
-# docker opens a connection per request; containerd keeps about four. An idle one costs little,
-# but not for an hour.
-_KEEPALIVE_SECONDS: Final = 75.0
+_BACKLOG: Final = 1024
 
 
 class Listener:
@@ -26,14 +25,14 @@ class Listener:
         *,
         drain_seconds: float,
         repeats: Repeats | None = None,
-        keepalive_seconds: float = _KEEPALIVE_SECONDS,
+        guard: Guard | None = None,
     ) -> None:
         """``drain_seconds`` is how long requests under way may go on at the end.
 
         ``repeats`` are the requests that are answered without ``handler``;
-        ``keepalive_seconds`` is how long a connection may be idle.
+        listeners that share a ``guard`` share its limits.
         """
-        server = Server(handler, repeats, keepalive_seconds=keepalive_seconds)
+        server = Server(handler, repeats, guard=guard or Guard(LimitRules()))
         self._runner = web.ServerRunner(server, shutdown_timeout=drain_seconds)
 
     async def listen_tcp(
@@ -45,7 +44,7 @@ class Listener:
             OSError: the address cannot be bound.
         """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=context, backlog=1024)
+        site = web.TCPSite(self._runner, host, port, ssl_context=context, backlog=_BACKLOG)
         await site.start()
         bound: int = self._runner.addresses[0][1]
         return bound
@@ -55,7 +54,7 @@ class Listener:
     ) -> int | None:
         """Serve a socket that listens already; return its port, None for a unix socket."""
         await self._runner.setup()
-        await web.SockSite(self._runner, inherited, ssl_context=context, backlog=1024).start()
+        await web.SockSite(self._runner, inherited, ssl_context=context, backlog=_BACKLOG).start()
         name = inherited.getsockname()
         return name[1] if isinstance(name, tuple) else None
 
@@ -67,7 +66,7 @@ class Listener:
         """
         _remove_stale_socket(path)
         await self._runner.setup()
-        await web.UnixSite(self._runner, path, backlog=1024).start()
+        await web.UnixSite(self._runner, path, backlog=_BACKLOG).start()
 
     async def aclose(self) -> None:
         """Stop listening, let requests under way finish within the drain time, close."""

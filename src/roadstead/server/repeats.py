@@ -24,7 +24,15 @@ from roadstead.telemetry.events import Exchange, ExchangeLog, Kind, LogAgain
 _KNOWN_HEADS: Final = 4096
 _LONGEST_HEAD: Final = 2048
 # What makes an answer one of its own.
-_CONDITIONS: Final = ("Authorization", "Expect", "If-None-Match", "If-Range", "Range", "Upgrade")
+_CONDITIONS: Final = (
+    "Authorization",
+    "Cookie",
+    "Expect",
+    "If-None-Match",
+    "If-Range",
+    "Range",
+    "Upgrade",
+)
 
 
 @dataclass(frozen=True, slots=True)
