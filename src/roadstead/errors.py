@@ -120,11 +120,13 @@ class NamespaceUnknownError(UnknownContentError):
     """The client asks for a registry that this mirror does not stand for."""
 
     def __init__(self, namespace: str) -> None:
+        # Somebody may have written a whole URL there, with a password.
+        host = namespace.rpartition("@")[2]
         super().__init__(
-            f"this mirror has no upstream for {namespace}; "
+            f"this mirror has no upstream for {host}; "
             "proxy.aliases and upstreams say which names it has one for"
         )
-        self.namespace = namespace
+        self.namespace = host
 
 
 class RepositoryUnknownError(UnknownContentError):
