@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.error import HTTPError, URLError
@@ -136,6 +137,8 @@ def _wait_for(mirror: RoadsteadProcess) -> None:
             _opener.open(f"{mirror.url}/v2/", timeout=5).close()
         except HTTPError as error:
             error.close()
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                return
             message = f"/v2/ answered {error.code}:\n{mirror.log}"
             raise AssertionError(message) from None
         except (URLError, OSError):
