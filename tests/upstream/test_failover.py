@@ -31,6 +31,7 @@ APP = RepositoryName("library/app")
 LATEST = Tag("latest")
 UNKNOWN = Digest.of(b"nobody has this")
 SLOW = Timeouts(connect=0.3, first_byte=0.5, stall=0.5, total=5)
+PATIENT = Timeouts(connect=10, first_byte=10, stall=10, total=30)
 
 
 def stock(*registries: ScriptedRegistry) -> Digest:
@@ -417,7 +418,7 @@ async def test_a_silent_upstream_slows_no_other(
     registry.inject(faults.Stall())
 
     async with (
-        make_pool(registry.url, name="silent", timeouts=SLOW) as silent,
+        make_pool(registry.url, name="silent", timeouts=PATIENT) as silent,
         make_pool(elsewhere.url, name="well") as well,
     ):
         waiting = [
@@ -429,10 +430,12 @@ async def test_a_silent_upstream_slows_no_other(
             await well.upstream.get_manifest(APP, LATEST)
         seconds = time.perf_counter() - started
         assert not any(task.done() for task in waiting)
-        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
-    assert seconds < 0.3
-    assert all(isinstance(end, UpstreamError) for end in ends)
+    # Far below what the silent one is waited for, also on a busy machine.
+    assert seconds < PATIENT.first_byte / 2
 
 
 def test_an_upstream_needs_an_endpoint() -> None:
