@@ -27,13 +27,16 @@ def asking(
     library: Library, folder: Path, configuration: Mapping[str, object]
 ) -> Iterator[RoadsteadProcess]:
     """Start a mirror of the library with further sections."""
-    with start_origin(library.volume) as origin, start_roadstead(
-        {
-            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-            "proxy": origin.proxy_settings(),
-            **configuration,
-        }
-    ) as mirror:
+    with (
+        start_origin(library.volume) as origin,
+        start_roadstead(
+            {
+                "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+                "proxy": origin.proxy_settings(),
+                **configuration,
+            }
+        ) as mirror,
+    ):
         yield mirror
 
 
