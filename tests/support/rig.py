@@ -12,6 +12,7 @@ from roadstead.mirror.blobs import Blobs
 from roadstead.mirror.content import BlobReader
 from roadstead.mirror.flight import Flights
 from roadstead.mirror.freshness import FreshnessRules
+from roadstead.mirror.inuse import BlobsInUse
 from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
@@ -144,8 +145,14 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
             platforms=platforms,
             clock=clock,
         )
+        in_use = BlobsInUse()
         blobs = Blobs(
-            store=store, upstream=client, flights=flights, max_transfers=8, observe=observe
+            store=store,
+            upstream=client,
+            flights=flights,
+            max_transfers=8,
+            observe=observe,
+            in_use=in_use,
         )
         listings = Listings(
             store=store,
@@ -159,7 +166,11 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
         names = frozenset({"docker.io", "registry.example"})
         router = Router([RouteRules("docker.io", names)], default="docker.io")
         mirrors = Mirrors(
-            router=router, mirrors={"docker.io": mirror}, flights=flights, store=store
+            router=router,
+            mirrors={"docker.io": mirror},
+            flights=flights,
+            store=store,
+            in_use=in_use,
         )
         stack.push_async_callback(mirrors.aclose)
         yield Rig(upstream, store, root, flights, mirror, mirrors, clock, events)

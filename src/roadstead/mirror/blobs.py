@@ -12,6 +12,7 @@ from roadstead.errors import BlobUnknownError, StorageError
 from roadstead.mirror.content import BlobReader, HeldBlobReader
 from roadstead.mirror.direct import DirectTransfers
 from roadstead.mirror.flight import Flights
+from roadstead.mirror.inuse import BlobsInUse
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 from roadstead.storage.base import OpenBlob, Store
@@ -36,15 +37,18 @@ class Blobs:
         flights: Flights,
         max_transfers: int,
         observe: events.Observer,
+        in_use: BlobsInUse | None = None,
     ) -> None:
         """``max_transfers`` is how many blobs are fetched from this upstream at one time.
 
         As many again are passed on to one client each while the store cannot take them.
+        ``in_use`` is told of readers.
         """
         self._store = store
         self._upstream = upstream
         self._flights = flights
         self._observe = observe
+        self._in_use = in_use or BlobsInUse()
         self._lane = ThreadPoolExecutor(max_transfers, thread_name_prefix="transfer")
         self._direct = DirectTransfers(
             upstream, limit=CallLimit(calls=max_transfers), observe=observe
@@ -124,6 +128,14 @@ class Blobs:
         """Pass one range through from upstream, unverified and unstored; see Upstream."""
         return self._upstream.stream_range(repository, digest, first, last)
 
+    def forget(self, repository: RepositoryName, digest: Digest) -> None:
+        """Forget a link that was removed."""
+        self._linked.pop((repository, digest), None)
+
+    def forget_all(self) -> None:
+        """Forget every link: another process has removed something."""
+        self._linked.clear()
+
     def stop_asking(self) -> None:
         """Start nothing more upstream; the process is stopping."""
         self._upstream.stop_transfers()
@@ -160,8 +172,12 @@ class Blobs:
     def _reader(
         self, repository: RepositoryName, digest: Digest, opened: OpenBlob
     ) -> HeldBlobReader:
+        self._in_use.begin(digest)
         return HeldBlobReader(
-            opened, Outcome.HIT, pass_on=partial(self._give_up_reading, repository, digest)
+            opened,
+            Outcome.HIT,
+            pass_on=partial(self._give_up_reading, repository, digest),
+            closed=partial(self._in_use.end, digest),
         )
 
     def _give_up_reading(

@@ -81,10 +81,18 @@ class BlobReader(Protocol):
 class HeldBlobReader:
     """A blob that is complete in the store."""
 
-    def __init__(self, blob: OpenBlob, outcome: Outcome, *, pass_on: PassOn) -> None:
-        """``pass_on`` is where to go on if the file cannot be read."""
+    def __init__(
+        self,
+        blob: OpenBlob,
+        outcome: Outcome,
+        *,
+        pass_on: PassOn,
+        closed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``pass_on`` is where to go on if the file cannot be read; ``closed`` is called once."""
         self._blob = blob
         self._pass_on = pass_on
+        self._closed = closed
         self.outcome = outcome
         self.size_bytes: int | None = blob.size_bytes
         self.file: BinaryIO = blob.file
@@ -103,7 +111,9 @@ class HeldBlobReader:
 
     def close(self) -> None:
         """See BlobReader."""
-        self.file.close()
+        if not self.file.closed:
+            self.file.close()
+            self._closed()
 
 
 @dataclass(frozen=True, slots=True)

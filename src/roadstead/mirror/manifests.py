@@ -183,6 +183,18 @@ class Manifests:
         """Return why a manifest that is not held would not be fetched, if so; asks nobody."""
         return await self._descriptions.refusal(repository, digest)
 
+    def forget(self, repository: RepositoryName, reference: Reference) -> None:
+        """Forget a manifest or a tag that was removed."""
+        if isinstance(reference, Digest):
+            self._held.pop((repository, reference), None)
+        else:
+            self._tags.pop((repository, reference), None)
+
+    def forget_all(self) -> None:
+        """Forget all that is held: another process has removed something."""
+        self._held.clear()
+        self._tags.clear()
+
     async def aclose(self) -> None:
         """Cancel running fetches."""
         await self._fetches.aclose()

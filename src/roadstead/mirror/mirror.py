@@ -10,6 +10,7 @@ from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import Reference, RepositoryName
+from roadstead.storage.base import Removed, RemovedData, RemovedLayerLink, RemovedTag
 from roadstead.telemetry.events import Outcome
 
 
@@ -66,6 +67,24 @@ class Mirror:
     async def referrers(self, repository: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
         """List referrers; see Listings."""
         return await self._listings.referrers(repository, subject)
+
+    def forget(self, removed: Removed) -> None:
+        """Forget what was removed from the store."""
+        match removed:
+            case RemovedTag():
+                self._manifests.forget(removed.repository, removed.tag)
+            case RemovedLayerLink():
+                self._blobs.forget(removed.repository, removed.digest)
+            case RemovedData():
+                # No map knows data without its repository; opening it finds out.
+                pass
+            case _:
+                self._manifests.forget(removed.repository, removed.digest)
+
+    def forget_all(self) -> None:
+        """Forget all that is in memory of the store; requests under way are not disturbed."""
+        self._manifests.forget_all()
+        self._blobs.forget_all()
 
     @property
     def manifests(self) -> Manifests:

@@ -1,6 +1,6 @@
 """All mirrors of one process: the only thing the server talks to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from roadstead.errors import (
     NamespaceUnknownError,
@@ -9,10 +9,12 @@ from roadstead.errors import (
 )
 from roadstead.mirror.explain import Explanation, denied, explain, split_reference
 from roadstead.mirror.flight import FlightReport, Flights
+from roadstead.mirror.inuse import BlobsInUse
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.routing import Destination, Hints, Router
+from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
-from roadstead.storage.base import Store
+from roadstead.storage.base import Removed, Store
 
 
 class Mirrors:
@@ -25,12 +27,17 @@ class Mirrors:
         mirrors: Mapping[str, Mirror],
         flights: Flights,
         store: Store,
+        in_use: BlobsInUse | None = None,
     ) -> None:
-        """``mirrors`` has one entry for each upstream of ``router``, by configured name."""
+        """``mirrors`` has one entry for each upstream of ``router``, by configured name.
+
+        ``in_use`` is what all of them tell of their readers.
+        """
         self._router = router
         self._mirrors = mirrors
         self._flights = flights
         self._store = store
+        self._in_use = in_use or BlobsInUse()
 
     def knows(self, name: str) -> bool:
         """Say whether an upstream goes by this name."""
@@ -68,6 +75,21 @@ class Mirrors:
             upstream=destination.upstream,
             by=destination.by,
         )
+
+    def is_in_use(self, digest: Digest) -> bool:
+        """Say whether a blob is arriving or being served; callable from any thread."""
+        return digest in self._in_use or self._flights.get(digest) is not None
+
+    def forget(self, removed: Iterable[Removed]) -> None:
+        """Forget what was removed from the store; on the event loop."""
+        for one in removed:
+            for mirror in self._mirrors.values():
+                mirror.forget(one)
+
+    def forget_all(self) -> None:
+        """Forget what is in memory of the store: another process has removed something."""
+        for mirror in self._mirrors.values():
+            mirror.forget_all()
 
     def running(self) -> list[FlightReport]:
         """Describe the fetches that are under way."""

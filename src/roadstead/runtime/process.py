@@ -24,6 +24,7 @@ from roadstead.runtime.listeners import Listeners
 from roadstead.runtime.notifying import notifying
 from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
 from roadstead.runtime.readiness import Readiness
+from roadstead.runtime.removals import following_removals
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets, notify
 from roadstead.runtime.upstreams import open_mirrors
@@ -135,6 +136,7 @@ async def running(
         await _tidy(store)
         board = StatusBoard(metrics)
         mirrors = await stack.enter_async_context(open_mirrors(settings, store, observe, board))
+        await stack.enter_async_context(following_removals(store, mirrors))
         health = HealthMonitor(make_checks(settings.health, store, watch))
         health.start()
         stack.push_async_callback(health.aclose)

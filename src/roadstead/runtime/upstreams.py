@@ -13,6 +13,7 @@ from roadstead.config.schema_proxy import UpstreamSettings
 from roadstead.mirror.blobs import Blobs
 from roadstead.mirror.flight import Flights
 from roadstead.mirror.freshness import FreshnessRules
+from roadstead.mirror.inuse import BlobsInUse
 from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
@@ -69,15 +70,18 @@ async def open_mirrors(
     """
     planned = plan_upstreams(settings)
     flights = Flights(store, observe=observe)
+    in_use = BlobsInUse()
     async with AsyncExitStack() as stack:
         mirrors = {}
         for one in planned:
             upstream = await _open(one, stack, observe, is_offline=settings.mirror.offline)
             if isinstance(upstream, FailoverUpstream):
                 board.upstreams[one.name] = upstream
-            mirrors[one.name] = _mirror(one.settings, store, upstream, flights, observe)
+            mirrors[one.name] = _mirror(one.settings, store, upstream, flights, in_use, observe)
         router = Router([one.rules for one in planned], default=default_name(settings))
-        composed = Mirrors(router=router, mirrors=mirrors, flights=flights, store=store)
+        composed = Mirrors(
+            router=router, mirrors=mirrors, flights=flights, store=store, in_use=in_use
+        )
         stack.push_async_callback(composed.aclose)
         yield composed
 
@@ -168,6 +172,7 @@ def _mirror(
     store: FilesystemStore,
     upstream: Upstream,
     flights: Flights,
+    in_use: BlobsInUse,
     observe: Observer,
 ) -> Mirror:
     rules = FreshnessRules(
@@ -191,6 +196,7 @@ def _mirror(
             flights=flights,
             max_transfers=given.maxtransfers,
             observe=observe,
+            in_use=in_use,
         ),
         listings=Listings(
             store=store,
