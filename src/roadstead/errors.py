@@ -28,7 +28,8 @@ RoadsteadError
 │   └── UpstreamProtocolError
 ├── StorageError                   the store cannot read or write
 │   ├── StorageFullError
-│   └── StorageUnavailableError
+│   ├── StorageUnavailableError
+│   └── StorageBusyError
 ├── MetadataError                  the metadata database cannot answer
 ├── ImageLayoutError               images cannot be exported or imported as they are
 └── ConfigError                    the configuration cannot be used
@@ -250,6 +251,10 @@ class StorageFullError(StorageError):
 
 class StorageUnavailableError(StorageError):
     """Any other input or output error of the store."""
+
+
+class StorageBusyError(StorageError):
+    """Another process is at what only one may do at a time."""
 
 
 class MetadataError(RoadsteadError):

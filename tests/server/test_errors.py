@@ -44,6 +44,7 @@ SAMPLES: dict[type[RoadsteadError], RoadsteadError] = {
         errors.StorageError("odd store"),
         errors.StorageFullError("no space"),
         errors.StorageUnavailableError("no answer"),
+        errors.StorageBusyError("another collects"),
         errors.MetadataError("locked"),
         errors.ImageLayoutError("no layout"),
         errors.ConfigError([errors.ConfigProblem("http.addr", "x", "has no port")]),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from roadstead import __version__
-from roadstead.cli import config, demo, explain, layouts, serve, simulator, status
+from roadstead.cli import config, demo, explain, garbage, layouts, serve, simulator, status
 
 app = typer.Typer(
     name="roadstead",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.command("serve")(serve.serve)
+app.command("garbage-collect")(garbage.collect)
 app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.command("export")(layouts.export_images)

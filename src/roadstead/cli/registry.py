@@ -1,9 +1,11 @@
 """The ``registry`` command: distribution's command line, for whoever calls it by that name.
 
-``registry serve FILE``, ``registry FILE``, ``registry --version`` and ``registry help`` work as
-they do there, so that scripts, units and entry points need no change.
+``registry serve FILE``, ``registry FILE``, ``registry garbage-collect FILE``, ``registry
+--version`` and ``registry help`` work as they do there, so that scripts, units and entry points
+need no change.
 """
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +16,8 @@ USAGE = """\
 Usage:
   registry serve [FILE]    run the mirror
   registry [FILE]          the same
+  registry garbage-collect FILE [--dry-run] [--delete-untagged] [--quiet]
+                           remove what nothing needs from the volume
   registry --version       print the version
   registry help            print this text
 
@@ -34,6 +38,12 @@ def run(program: str, arguments: Sequence[str]) -> int:
             return serving.run(None)
         case ["serve", file]:
             return serving.run(file)
+        case ["garbage-collect", *rest]:
+            from roadstead.cli import garbage  # noqa: PLC0415 - a start imports no Rich
+
+            # The entry point has switched it off for the start of a mirror.
+            gc.enable()
+            return garbage.run_as_registry(rest)
         case [file] if file.endswith((".yml", ".yaml")):
             return serving.run(file)
         case []:

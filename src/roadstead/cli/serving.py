@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from roadstead import runtime
 from roadstead.config.load import BUILT_IN_SOURCE, find_configuration, load
@@ -15,15 +16,20 @@ def run(configuration: str | None) -> int:
     try:
         asyncio.run(runtime.serve(load(path, os.environ)))
     except ConfigError as error:
-        _say(f"configuration error in {path or BUILT_IN_SOURCE} and the environment:")
-        for problem in error.problems:
-            _say(f"  {problem}")
-        _say("roadstead config check prints the effective configuration.")
+        tell_problems(path, error)
         return 1
     except OSError as error:
         _say(f"cannot start: {error}")
         return 1
     return 0
+
+
+def tell_problems(path: Path | None, error: ConfigError) -> None:
+    """Say on standard error why a configuration cannot be used."""
+    _say(f"configuration error in {path or BUILT_IN_SOURCE} and the environment:")
+    for problem in error.problems:
+        _say(f"  {problem}")
+    _say("roadstead config check prints the effective configuration.")
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ from roadstead import __version__
 from roadstead.config.address import parse_address
 from roadstead.config.load import Loaded
 from roadstead.config.notice import Level
+from roadstead.config.schema import LogSettings
 from roadstead.config.schema_health import HealthSettings
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Exchange, ExchangeLog, LogAgain
@@ -65,10 +66,8 @@ class RequestLogs:
 def start_logging(loaded: Loaded, instance_id: str) -> RequestLogs:
     """Take over the process's logging, and say what there is to say of the configuration."""
     log = loaded.settings.log
-    static = {**log.fields, "version": __version__, "instance.id": instance_id}
-    style = LogStyle(line_format=log.formatter, static=static, report_caller=log.reportcaller)
-    errors, output = LineWriter(sys.stderr), LineWriter(sys.stdout)
-    install(LineHandler(errors.write, style), log.level)
+    errors, static = log_to_stderr(log, instance_id)
+    output = LineWriter(sys.stdout)
     response_log = ResponseLog(
         errors.write_soon, render=renderer(log.formatter), static=static, level=LEVELS[log.level]
     )
@@ -77,6 +76,15 @@ def start_logging(loaded: Loaded, instance_id: str) -> RequestLogs:
         level = logging.WARNING if notice.level is Level.WARNING else logging.INFO
         _log.log(level, "%s", notice)
     return RequestLogs(response_log, access_log, errors, output)
+
+
+def log_to_stderr(log: LogSettings, instance_id: str) -> tuple[LineWriter, dict[str, object]]:
+    """Send all log records to standard error; return where, and the fields on each line."""
+    static = {**log.fields, "version": __version__, "instance.id": instance_id}
+    style = LogStyle(line_format=log.formatter, static=static, report_caller=log.reportcaller)
+    errors = LineWriter(sys.stderr)
+    install(LineHandler(errors.write, style), log.level)
+    return errors, static
 
 
 def make_checks(

@@ -46,6 +46,7 @@ STATUS_BY_ERROR: dict[type[errors.RoadsteadError], tuple[ErrorCode, int]] = {
     errors.StorageError: (ErrorCode.UNAVAILABLE, 503),
     errors.StorageFullError: (ErrorCode.UNAVAILABLE, 503),
     errors.StorageUnavailableError: (ErrorCode.UNAVAILABLE, 503),
+    errors.StorageBusyError: (ErrorCode.UNAVAILABLE, 503),
     errors.MetadataError: (ErrorCode.UNAVAILABLE, 503),
     errors.ImageLayoutError: (ErrorCode.UNKNOWN, 500),
     errors.ConfigError: (ErrorCode.UNKNOWN, 500),

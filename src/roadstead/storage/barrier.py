@@ -21,7 +21,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from roadstead.errors import StorageUnavailableError
+from roadstead.errors import StorageBusyError, StorageUnavailableError
 from roadstead.oci.digest import Digest
 from roadstead.storage.boundary import storage_errors
 from roadstead.storage.durability import make_directories
@@ -116,6 +116,22 @@ class Barrier:
         finally:
             path.unlink(missing_ok=True)
             file.close()
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Hold a lock of that name, which only one process can have; do not wait for it.
+
+        Raises:
+            StorageBusyError: another one has it.
+            StorageError: there are no locks, or it cannot be opened.
+        """
+        with storage_errors("locking out others"), closing(self._open(name)) as file:
+            try:
+                self._lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                message = f"{name} is held: another process is doing this"
+                raise StorageBusyError(message) from None
+            yield
 
     def _enter(self, kind: int, patience_seconds: float) -> FileIO:
         """Get the lock, through the gate; closing the file lets go of it."""

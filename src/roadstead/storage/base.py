@@ -257,8 +257,20 @@ class Walk(Protocol):
     def tags(self, repository: RepositoryName) -> Iterator[HeldTagLinks]:
         """Yield a repository's tags."""
 
+    def tag(self, repository: RepositoryName, tag: Tag) -> HeldTagLinks | None:
+        """Look at one tag; None if there is no trace of it."""
+
     def data(self) -> Iterator[HeldData]:
         """Yield all data, by the first two digits of its digests."""
+
+    def read(self, digest: Digest) -> bytes | None:
+        """Return held data if it looks like a JSON document; it is not hashed."""
+
+    def leftovers(self, *, before: float) -> Iterator[str]:
+        """Yield uploads, temporary files and bare directories that nobody has touched since.
+
+        By their paths below the root; ``before`` is in seconds since the epoch.
+        """
 
 
 class Mark(Protocol):
@@ -282,6 +294,12 @@ class Removal(Protocol):
     def remove_tag(self, repository: RepositoryName, tag: Tag) -> bool:
         """Remove a tag with its history; False if there was none."""
 
+    def untag(self, repository: RepositoryName, tag: Tag) -> bool:
+        """Remove what a tag points at, but not its history; False if it pointed at nothing.
+
+        So the collector still sees that a tag once pointed at that manifest.
+        """
+
     def remove_manifest(self, repository: RepositoryName, digest: Digest) -> bool:
         """Remove a repository's manifest, not its data; False if there was none.
 
@@ -294,6 +312,9 @@ class Removal(Protocol):
 
     def remove_data(self, digest: Digest) -> int:
         """Remove data; return how many bytes that has freed. Whoever reads it reads on."""
+
+    def remove_leftover(self, path: str) -> int:
+        """Remove what ``Walk.leftovers`` has found; return how many bytes that has freed."""
 
 
 class RemovalStore(Protocol):
@@ -330,6 +351,17 @@ class RemovalStore(Protocol):
         """Say whether another process has removed something since the last call; quick.
 
         The first answer is always yes.
+        """
+
+
+class CollectableStore(RemovalStore, Protocol):
+    """What the garbage collector needs."""
+
+    def collecting(self) -> AbstractContextManager[None]:
+        """Be the only collector of this volume.
+
+        Raises:
+            StorageBusyError: there is another one.
         """
 
 

@@ -209,6 +209,12 @@ class FilesystemStore:
                     for tell in self._tell_of_removals:
                         tell(removal.at, removal.removed)
 
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Be the only collector of this volume; see CollectableStore."""
+        with self._barrier.alone("collection.lock"):
+            yield
+
     def on_removal(self, tell: Callable[[float, Sequence[Removed]], None]) -> None:
         """Tell of each batch of removals; see RemovalStore."""
         self._tell_of_removals.append(tell)

@@ -21,6 +21,7 @@ from roadstead.storage.base import (
 )
 from roadstead.storage.boundary import Boundary
 from roadstead.storage.layout import Layout
+from roadstead.storage.leftovers import remove_leftover
 from roadstead.storage.reading import AbsenceIgnored
 
 
@@ -45,6 +46,16 @@ class FilesystemRemoval:
             _unlink(current)
             shutil.rmtree(directory)
             self._prune(directory.parent)
+            self.removed.append(RemovedTag(repository, tag))
+            return True
+
+    def untag(self, repository: RepositoryName, tag: Tag) -> bool:
+        """Remove what a tag points at, but not its history; False if it pointed at nothing."""
+        with self._boundary.action("Delete"):
+            current = self._layout.tag_current_link(repository, tag)
+            if not _unlink(current):
+                return False
+            self._prune(current.parent)
             self.removed.append(RemovedTag(repository, tag))
             return True
 
@@ -87,6 +98,14 @@ class FilesystemRemoval:
                 freed = found.st_size if found.st_nlink == 1 else 0
                 self.removed.append(RemovedData(digest, found.st_size))
             self._prune(path.parent)
+            return freed
+
+    def remove_leftover(self, path: str) -> int:
+        """Remove an upload, a temporary file or a bare directory; return the bytes freed."""
+        with self._boundary.action("Delete"):
+            leftover = self._layout.root / path
+            freed = remove_leftover(leftover)
+            self._prune(leftover.parent)
             return freed
 
     def _prune(self, directory: Path) -> None:

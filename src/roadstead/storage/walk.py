@@ -12,12 +12,15 @@ from pathlib import Path
 
 from roadstead.errors import InvalidReferenceError
 from roadstead.oci.digest import Digest
-from roadstead.oci.reference import RepositoryName, parse_tag
+from roadstead.oci.reference import RepositoryName, Tag, parse_tag
 from roadstead.storage.base import HeldData, HeldLink, HeldTagLinks
 from roadstead.storage.catalog import walk_repositories
 from roadstead.storage.layout import Layout
+from roadstead.storage.leftovers import find_leftovers
 from roadstead.storage.links import follow_link, read_tag_link
-from roadstead.storage.reading import AbsenceIgnored
+from roadstead.storage.reading import AbsenceIgnored, open_regular
+
+_BEGIN_BYTES = 64 * 1024
 
 
 class FilesystemWalk:
@@ -45,15 +48,13 @@ class FilesystemWalk:
                 tag = parse_tag(name)
             except InvalidReferenceError:
                 continue
-            path = self._layout.tag_current_link(repository, tag)
-            held = read_tag_link(path)
-            index = self._layout.tag_index(repository, tag)
-            yield HeldTagLinks(
-                tag=tag,
-                current=None if held is None else held.digest,
-                history=frozenset(digest for digest, _ in _digests(index)),
-                stored_at=_mtime(path) if held is None else held.confirmed_at,
-            )
+            yield self._tag(repository, tag)
+
+    def tag(self, repository: RepositoryName, tag: Tag) -> HeldTagLinks | None:
+        """Look at one tag; None if there is no trace of it."""
+        if not self._layout.tag_index(repository, tag).parent.is_dir():
+            return None
+        return self._tag(repository, tag)
 
     def data(self) -> Iterator[HeldData]:
         """Yield all data, by the first two digits of its digests."""
@@ -69,10 +70,37 @@ class FilesystemWalk:
                         if stat.S_ISREG(found.st_mode):
                             yield HeldData(digest, found.st_size, found.st_mtime)
 
+    def read(self, digest: Digest) -> bytes | None:
+        """Return held data if it looks like a JSON document; layers are not read to the end."""
+        file = open_regular(self._layout.blob(digest))
+        if file is None:
+            return None
+        with file:
+            begin = file.read(_BEGIN_BYTES)
+            if not begin.lstrip().startswith(b"{"):
+                return None
+            return begin + file.read()
+
+    def leftovers(self, *, before: float) -> Iterator[str]:
+        """Yield what crashes have left behind; see Walk."""
+        for path in find_leftovers(self._layout, before=before):
+            yield str(path.relative_to(self._layout.root))
+
+    def _tag(self, repository: RepositoryName, tag: Tag) -> HeldTagLinks:
+        path = self._layout.tag_current_link(repository, tag)
+        held = read_tag_link(path)
+        index = self._layout.tag_index(repository, tag)
+        return HeldTagLinks(
+            tag=tag,
+            current=None if held is None else held.digest,
+            history=frozenset(digest for digest, _ in _digests(index)),
+            stored_at=_linked_at(path) if held is None else held.confirmed_at,
+        )
+
 
 def _links(directory: Path) -> Iterator[HeldLink]:
     for digest, path in _digests(directory):
-        yield HeldLink(digest, follow_link(path, digest), _mtime(path) or _mtime(path.parent))
+        yield HeldLink(digest, follow_link(path, digest), _linked_at(path))
 
 
 def _digests(directory: Path) -> Iterator[tuple[Digest, Path]]:
@@ -91,9 +119,11 @@ def _names(directory: Path) -> list[str]:
     return []
 
 
-def _mtime(path: Path) -> float:
-    with AbsenceIgnored():
-        return path.stat().st_mtime
+def _linked_at(path: Path) -> float:
+    """Return the time of a link; of one whose file is missing, that of its directory."""
+    for found in (path, path.parent):
+        with AbsenceIgnored():
+            return found.stat().st_mtime
     return 0.0
 
 
