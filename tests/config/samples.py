@@ -21,6 +21,8 @@ SAMPLES: Final = {
     "tags.maxtags": "8",
     "storage.filesystem.rootdirectory": "/elsewhere",
     "storage.filesystem.maxthreads": "50",
+    "storage.delete.enabled": "true",
+    "storage.maintenance.readonly.enabled": "true",
     "http.addr": "localhost:81",
     "http.net": "tcp",
     "http.prefix": "/mirror/",

@@ -163,8 +163,8 @@ def test_harmless_keys_are_accepted_in_silence(tmp_path: Path) -> None:
     found = examine_text(
         tmp_path,
         "version: 0.1\n"
-        "storage: {filesystem: {}, delete: {enabled: maybe}, redirect: {disable: true},\n"
-        "  maintenance: {readonly: {enabled: true}, uploadpurging: {age: 7d}}, tag: {}}\n"
+        "storage: {filesystem: {}, redirect: {disable: true},\n"
+        "  maintenance: {uploadpurging: {age: 7d}}, tag: {}}\n"
         "http: {secret: hunter2, http2: {disabled: true}}\n"
         "validation: {disabled: true}\n",
     )
@@ -172,9 +172,7 @@ def test_harmless_keys_are_accepted_in_silence(tmp_path: Path) -> None:
     assert found.settings is not None
     assert not [notice for notice in found.notices if notice.level is Level.WARNING]
     assert found.accepted == [
-        "storage.delete.enabled",
         "storage.redirect.disable",
-        "storage.maintenance.readonly.enabled",
         "storage.maintenance.uploadpurging.age",
         "http.secret",
         "http.http2.disabled",

@@ -67,7 +67,11 @@ STORAGE = (
         "trustid region authversion container prefix endpointtype insecureskipverify chunksize "
         "secretkey accesskey tempurlcontainerkey tempurlmethods",
     ),
-    Key("storage.delete.enabled", _ACCEPTED, "clients cannot delete from a mirror", "false"),
+    Key(
+        "storage.delete.enabled",
+        Status.WORKS,
+        "admins (`access.admins`) may delete manifests, tags and blobs from the mirror over HTTP",
+    ),
     Key("storage.redirect.disable", _ACCEPTED, "a filesystem never redirects", "false"),
     Key(
         "storage.cache.blobdescriptor",
@@ -85,6 +89,10 @@ STORAGE = (
     Key("storage.maintenance.uploadpurging.age", _ACCEPTED, "see `enabled`", "168h"),
     Key("storage.maintenance.uploadpurging.interval", _ACCEPTED, "see `enabled`", "24h"),
     Key("storage.maintenance.uploadpurging.dryrun", _ACCEPTED, "see `enabled`", "false"),
-    Key("storage.maintenance.readonly.enabled", _ACCEPTED, "clients can only read anyway", "false"),
+    Key(
+        "storage.maintenance.readonly.enabled",
+        Status.WORKS,
+        "nobody can delete over HTTP, whatever `storage.delete.enabled` says; fetching goes on",
+    ),
     Key("storage.tag.concurrencylimit", _ACCEPTED, "only speeds deletion up (3.x)", "0"),
 )

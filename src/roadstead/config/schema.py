@@ -56,10 +56,35 @@ class FilesystemSettings(Section):
         return max(value, MIN_THREADS)
 
 
+class DeleteSettings(Section):
+    """``storage.delete`` (1.3)."""
+
+    enabled: bool = False
+
+
+class ReadonlySettings(Section):
+    """``storage.maintenance.readonly`` (1.3)."""
+
+    enabled: bool = False
+
+
+class MaintenanceSettings(Section):
+    """``storage.maintenance`` (1.3)."""
+
+    readonly: ReadonlySettings = ReadonlySettings()
+
+
 class StorageSettings(Section):
     """``storage`` (1.2); the filesystem is the one driver of this version."""
 
     filesystem: FilesystemSettings = FilesystemSettings()
+    delete: DeleteSettings = DeleteSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
+
+    @property
+    def can_delete(self) -> bool:
+        """Whether admins may delete over HTTP."""
+        return self.delete.enabled and not self.maintenance.readonly.enabled
 
 
 class CatalogSettings(Section):

@@ -17,6 +17,7 @@ from roadstead import __version__
 from roadstead.config.load import Loaded
 from roadstead.config.schema import Settings
 from roadstead.errors import StorageError
+from roadstead.mirror.deletions import Deletions
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.access import make_gate
 from roadstead.runtime.certificates import make_tls, watching
@@ -148,7 +149,8 @@ async def running(
         gate = make_gate(settings, mirrors)
         stack.callback(gate.close)
         debug_port = await listeners.open_debug(settings, mirrors, board, readiness, gate)
-        apps = _Apps(settings, mirrors, readiness, observe, report, gate=gate)
+        deletions = Deletions(store) if settings.storage.can_delete else None
+        apps = _Apps(settings, mirrors, readiness, observe, report, gate=gate, deletions=deletions)
         upstream_ports = {}
         for name, upstream in settings.upstreams.items():
             if upstream.address is not None:
@@ -190,6 +192,7 @@ class _Apps:
         report: RequestLogs,
         *,
         gate: Gate,
+        deletions: Deletions | None,
     ) -> None:
         self._settings = settings
         self._mirrors = mirrors
@@ -202,6 +205,7 @@ class _Apps:
             tags_max_entries=settings.tags.maxtags,
             observe=observe,
             gate=gate,
+            deletions=deletions,
         )
 
     def make(self, listener: str | None) -> RegistryApp:

@@ -23,7 +23,7 @@ from roadstead.server.endpoints import (
 )
 from roadstead.server.errors import ErrorResponse, render_error
 from roadstead.server.incoming import Incoming
-from roadstead.server.registry import RegistryHandlers, refuse_write
+from roadstead.server.registry import RegistryHandlers
 from roadstead.server.repeats import PRECEDENT, Precedent, Repeats, is_unconditional
 from roadstead.server.resolve import note_denial
 from roadstead.telemetry import events
@@ -154,12 +154,12 @@ class RegistryApp:
             _describe(incoming, endpoint)
             self._observe(events.RequestStarted(endpoint.label))
             if incoming.method == "OPTIONS":
-                return web.Response(headers={"Allow": "GET, HEAD"})
+                return web.Response(headers={"Allow": self._handlers.allowed(endpoint)})
             is_read = incoming.method in ("GET", "HEAD")
             if not (is_read and self._handlers.gate.is_open):
                 await self._handlers.gate.authorise(incoming, endpoint)
             if not is_read:
-                return refuse_write()
+                return await self._handlers.change(incoming, endpoint)
             return await self._handlers.handle(incoming, endpoint)
         except RoadsteadError as error:
             incoming.failure = str(error)

@@ -9,13 +9,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from roadstead.mirror.content import ServedManifest
+from roadstead.mirror.deletions import Deletions
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.oci.digest import Digest
 from roadstead.oci.errorcode import ErrorCode
 from roadstead.oci.mediatype import OCI_INDEX
 from roadstead.oci.reference import RepositoryName
 from roadstead.server import endpoints
-from roadstead.server.access.gate import Gate, open_gate
+from roadstead.server.access.gate import Gate, open_gate, require_admin
 from roadstead.server.blobs import IMMUTABLE, BlobHandlers
 from roadstead.server.errors import ErrorResponse, json_body
 from roadstead.server.incoming import Incoming
@@ -37,10 +38,15 @@ class RegistryHandlers:
         tags_max_entries: int,
         observe: events.Observer,
         gate: Gate | None = None,
+        deletions: Deletions | None = None,
     ) -> None:
-        """``gate`` says who may do what; without one everybody may read."""
+        """``gate`` says who may do what; without one everybody may read.
+
+        Without ``deletions`` nothing can be deleted.
+        """
         self.gate = gate or open_gate(mirrors)
         self._mirrors = mirrors
+        self._deletions = deletions
         self._blobs = BlobHandlers(mirrors, observe=observe)
         self._catalog_max = catalog_max_entries
         self._tags_max = tags_max_entries
@@ -69,6 +75,35 @@ class RegistryHandlers:
                 return web.Response(body=b"{}", content_type="application/json")
             case endpoints.UploadEndpoint():
                 return ErrorResponse(ErrorCode.BLOB_UPLOAD_UNKNOWN)
+
+    def allowed(self, endpoint: endpoints.Endpoint) -> str:
+        """Name the verbs that ``endpoint`` understands."""
+        return "GET, HEAD, DELETE" if self._may_be_deleted(endpoint) else "GET, HEAD"
+
+    async def change(self, incoming: Incoming, endpoint: endpoints.Endpoint) -> web.Response:
+        """Answer any other verb: DELETE if it is switched on, and for admins; else a refusal.
+
+        Raises:
+            AccessDeniedError: the caller may not delete.
+            UnknownContentError: it is not held.
+            StorageError: the store failed.
+        """
+        deletions = self._deletions
+        if incoming.method != "DELETE" or deletions is None or not self._may_be_deleted(endpoint):
+            return _refuse_write(self.allowed(endpoint))
+        require_admin(incoming)
+        match endpoint:
+            case endpoints.ManifestEndpoint():
+                _, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
+                await deletions.manifest(repository, endpoint.reference)
+            case endpoints.BlobEndpoint():
+                _, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
+                await deletions.blob(repository, endpoint.digest)
+        return web.Response(status=202)
+
+    def _may_be_deleted(self, endpoint: endpoints.Endpoint) -> bool:
+        kinds = (endpoints.ManifestEndpoint, endpoints.BlobEndpoint)
+        return self._deletions is not None and isinstance(endpoint, kinds)
 
     async def _manifest(
         self, incoming: Incoming, endpoint: endpoints.ManifestEndpoint
@@ -168,12 +203,12 @@ class RegistryHandlers:
         return web.Response(body=json_body(document), content_type=OCI_INDEX, headers=headers)
 
 
-def refuse_write() -> web.Response:
-    """Answer every verb that would change something (OCI distribution-spec: 405)."""
+def _refuse_write(allowed: str) -> web.Response:
+    """Answer a verb that would change something (OCI distribution-spec: 405)."""
     return ErrorResponse(
         ErrorCode.UNSUPPORTED,
         message="The operation is unsupported: this is a read-only mirror.",
-        headers={"Allow": "GET, HEAD"},
+        headers={"Allow": allowed},
     )
 
 
