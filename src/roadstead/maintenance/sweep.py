@@ -83,10 +83,9 @@ class Sweep:
     ) -> None:
         waiting = iter(rows)
         for first in waiting:
-            # Most of what there is to read of the journal is read while others can link.
-            self._spare(self._mark.linked())
             with self._store.removing() as removal:
                 end = self._clock() + _BATCH_SECONDS
+                # Not before: a link is noted first, and a manifest could not be read yet.
                 self._spare(self._mark.linked())
                 remove(removal, first)
                 self._done += 1

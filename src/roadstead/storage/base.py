@@ -279,8 +279,9 @@ class Mark(Protocol):
     def linked(self) -> set[Digest]:
         """Return what was linked, or committed, since the last call (at first: the beginning).
 
-        Complete only during a removal, when nobody can be about to link. Whatever is in here
-        must stay, with all that it needs if it is a manifest.
+        Call it during a removal only: a link is noted before it is written, and before its
+        manifest can be read. Whatever is in here must stay, with all that it needs if it is a
+        manifest.
         """
 
 
