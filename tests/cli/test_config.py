@@ -12,7 +12,7 @@ from roadstead.config.reference import compatibility_table
 
 GOOD = """\
 version: 0.1
-storage: {filesystem: {rootdirectory: /data}, delete: {enabled: true}}
+storage: {filesystem: {rootdirectory: /data}, redirect: {disable: true}}
 proxy: {remoteurl: 'https://u:hunter2@ghcr.io', ttl: 24h}
 """
 BAD = "version: 0.1\nstorage: s3\nhttp: {addr: '5000'}\nhealth: {tcp: [{}]}\nredis: {db: 1}\n"
@@ -50,7 +50,7 @@ def test_a_usable_configuration_is_printed_and_can_be_loaded(good: str) -> None:
     assert document["http"]["addr"] == ":81"
     assert "warning: proxy.ttl: is ignored" in result.stderr
     assert "info: proxy.remoteurl: has user information" in result.stderr
-    assert "info: without effect on a mirror: storage.delete.enabled" in result.stderr
+    assert "info: without effect on a mirror: storage.redirect.disable" in result.stderr
     assert "hunter2" not in result.output
 
 
@@ -90,7 +90,7 @@ def test_json_of_a_usable_configuration(good: str) -> None:
     assert result.exit_code == 0
     assert (document["valid"], document["problems"]) == (True, [])
     assert document["source"] == good
-    assert document["accepted"] == ["storage.delete.enabled"]
+    assert document["accepted"] == ["storage.redirect.disable"]
     assert document["configuration"]["proxy"]["password"] == "***"
     assert {notice["level"] for notice in document["notices"]} == {"info", "warning"}
     assert "hunter2" not in result.output
