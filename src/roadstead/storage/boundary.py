@@ -2,7 +2,8 @@
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 
 from roadstead.errors import StorageError, StorageFullError, StorageUnavailableError
 from roadstead.telemetry.events import Observer, StorageFailed, StorageTimed
@@ -26,10 +27,7 @@ def storage_errors(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"{action} failed: {error.strerror or error}"
-        if error.errno in _FULL:
-            raise StorageFullError(message) from error
-        raise StorageUnavailableError(message) from error
+        raise _translated(action, error) from error
 
 
 class Boundary:
@@ -43,8 +41,7 @@ class Boundary:
         self._observer = observer
         self._clock = clock
 
-    @contextmanager
-    def action(self, name: str, operation: str = READ) -> Iterator[None]:
+    def action(self, name: str, operation: str = READ) -> AbstractContextManager[None]:
         """Run one action, called ``name`` as in distribution's ``storage_action`` metric.
 
         Failed ones are timed too, as in distribution; they are told as failures of
@@ -53,26 +50,76 @@ class Boundary:
         Raises:
             StorageError: as ``storage_errors`` says.
         """
-        started = self._clock()
-        try:
-            with self.step(name, operation):
-                yield
-        finally:
-            self._observer(StorageTimed(name, self._clock() - started))
+        return _Action(name, operation, observer=self._observer, clock=self._clock)
 
-    @contextmanager
-    def step(self, action: str, operation: str) -> Iterator[None]:
+    def step(self, action: str, operation: str) -> AbstractContextManager[None]:
         """Run a part of an action: translate what goes wrong in it, and tell of it.
 
         Raises:
             StorageError: as ``storage_errors`` says.
         """
+        return _Step(action, operation, observer=self._observer)
+
+
+class _Step(AbstractContextManager[None]):
+    """Classes and not generators, because each warm blob passes one and those cost three times."""
+
+    def __init__(self, action: str, operation: str, *, observer: Observer) -> None:
+        self._action = action
+        self._operation = operation
+        self._observer = observer
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Translate and tell of ``error``, if it is a fault of the store."""
+        if isinstance(error, OSError):
+            translated = _translated(self._action, error)
+            self._tell(translated, error)
+            raise translated from error
+        if isinstance(error, StorageError):
+            self._tell(error, error.__cause__)
+
+    def _tell(self, error: StorageError, cause: BaseException | None) -> None:
+        if error.is_told:
+            return
+        error.is_told = True
+        number = getattr(cause, "errno", None)
+        name = errno.errorcode.get(number or 0, "other")
+        self._observer(StorageFailed(self._operation, name))
+
+
+class _Action(_Step):
+    """A step that is timed."""
+
+    def __init__(
+        self, action: str, operation: str, *, observer: Observer, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(action, operation, observer=observer)
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._started = self._clock()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         try:
-            with storage_errors(action):
-                yield
-        except StorageError as error:
-            if not error.is_told:
-                error.is_told = True
-                number = getattr(error.__cause__, "errno", None)
-                self._observer(StorageFailed(operation, errno.errorcode.get(number or 0, "other")))
-            raise
+            if error is not None:
+                super().__exit__(kind, error, traceback)
+        finally:
+            self._observer(StorageTimed(self._action, self._clock() - self._started))
+
+
+def _translated(action: str, error: OSError) -> StorageError:
+    message = f"{action} failed: {error.strerror or error}"
+    return (StorageFullError if error.errno in _FULL else StorageUnavailableError)(message)

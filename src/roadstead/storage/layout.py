@@ -10,6 +10,7 @@ underscore, which marks the layout's own directories.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from roadstead.oci.digest import Digest
@@ -37,11 +38,7 @@ class Layout:
 
     def blob(self, digest: Digest) -> Path:
         """File with the bytes of a layer, a config or a manifest."""
-        hexadecimal = digest.encoded
-        return Path(
-            f"{self.root}/docker/registry/v2/blobs"
-            f"/{digest.algorithm}/{hexadecimal[:2]}/{hexadecimal}/data"
-        )
+        return _blob(self.root, digest)
 
     def repository(self, repository: RepositoryName) -> Path:
         """Directory of one repository; other repositories may lie in it."""
@@ -105,3 +102,12 @@ class Layout:
         """
         directory = Path(f"{self.root}/roadstead/referrers/{repository}/_subjects")
         return directory / f"{subject.algorithm}/{subject.encoded}.json"
+
+
+@lru_cache(maxsize=4096)
+def _blob(root: Path, digest: Digest) -> Path:
+    # The same ones are opened again and again, and a Path takes as long to make as the opening.
+    hexadecimal = digest.encoded
+    return Path(
+        f"{root}/docker/registry/v2/blobs/{digest.algorithm}/{hexadecimal[:2]}/{hexadecimal}/data"
+    )
