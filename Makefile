@@ -44,6 +44,7 @@ clients:
 	@scripts/install-clients
 
 bench: .venv/ready ## Measure, beside the peers that are installed
+	$(BIN)/pip install --quiet --group bench
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what the other targets made, but not ./data

@@ -4,13 +4,15 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.lab import Lab
 from benchmarks.peers.base import Peer, is_installed
+from benchmarks.peers.gomodules import build, go_program
 from benchmarks.peers.nginx import NGINX_ORIGIN
+from benchmarks.plots import draw
 from benchmarks.report import render
 from benchmarks.results import Record, Results, describe_machine
 from benchmarks.scenarios import SCENARIOS
@@ -29,31 +31,48 @@ def main() -> int:
         return 1
     chosen = [item for item in SCENARIOS if not options.scenario or item.name in options.scenario]
     versions = dict(_installed(chosen, options.peer))
+    results, file = _begin(options.resume, versions)
+    with Lab(options.directory) as lab:
+        for scenario in chosen:
+            peers = [peer for peer in scenario.peers if peer.name in versions]
+            for record in _rounds(lab, scenario, peers, options.rounds, results):
+                print(_line(record), flush=True)
+                results.records.append(record)
+                results.write(file)
+    results.write(file)
+    report = render(results, SCENARIOS, draw(results, SCENARIOS, file.with_suffix("")))
+    file.with_suffix(".md").write_text(report, encoding="utf-8")
+    print(f"\n{report}\nWritten to {file.with_suffix('')}.json and .md")
+    return 0
+
+
+def _begin(resumed: Path | None, versions: Mapping[str, str]) -> tuple[Results, Path]:
+    """Return the results to add to, and their file."""
+    if resumed is not None:
+        return Results.read(resumed), resumed
+    now = datetime.now(UTC)
+    _RESULTS.mkdir(exist_ok=True)
     results = Results(
-        started=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        started=now.strftime("%Y-%m-%d %H:%M UTC"),
         machine=describe_machine(),
         versions=versions,
         records=[],
     )
-    with Lab(options.directory) as lab:
-        for scenario in chosen:
-            peers = [peer for peer in scenario.peers if peer.name in versions]
-            for record in _rounds(lab, scenario, peers, options.rounds):
-                print(_line(record), flush=True)
-                results.records.append(record)
-    _RESULTS.mkdir(exist_ok=True)
-    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    results.write(_RESULTS / f"{name}.json")
-    report = render(results, chosen)
-    (_RESULTS / f"{name}.md").write_text(report, encoding="utf-8")
-    print(f"\n{report}\nWritten to {_RESULTS / name}.json and .md")
-    return 0
+    return results, _RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
 
 
-def _rounds(lab: Lab, scenario: Scenario, peers: Sequence[Peer], rounds: int) -> Iterator[Record]:
-    """Measure round by round, every peer in each, so that a disturbance meets them all."""
+def _rounds(
+    lab: Lab, scenario: Scenario, peers: Sequence[Peer], rounds: int, results: Results
+) -> Iterator[Record]:
+    """Measure round by round, every peer in each, so that a disturbance meets them all.
+
+    What ``results`` has already is not measured again; a round that was broken off is.
+    """
     for number in range(min(rounds, scenario.max_rounds)):
         for peer in peers:
+            if results.has(scenario.name, peer.name, number):
+                continue
+            results.forget(scenario.name, peer.name, number)
             load = os.getloadavg()[0]
             for case, values in scenario.measure(lab, peer):
                 yield Record(
@@ -65,16 +84,19 @@ def _rounds(lab: Lab, scenario: Scenario, peers: Sequence[Peer], rounds: int) ->
                     values=values,
                 )
                 load = os.getloadavg()[0]
+            results.complete(scenario.name, peer.name, number)
 
 
 def _installed(scenarios: Sequence[Scenario], wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
     for peer in {peer.name: peer for scenario in scenarios for peer in scenario.peers}.values():
         if wanted and peer.name not in wanted:
             continue
+        name = Path(peer.program).name
+        why = build(name) if peer.program == go_program(name) else None
         if is_installed(peer):
             yield peer.name, peer.version()
         else:
-            print(f"{peer.name} is left out: {peer.program} is not installed")
+            print(f"{peer.name} is left out: {why or f'{peer.program} is not installed'}")
 
 
 def _line(record: Record) -> str:
@@ -88,6 +110,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("scenario", nargs="*", help=f"of: {', '.join(names)} (default: all)")
     parser.add_argument("--rounds", type=int, default=_DEFAULT_ROUNDS)
     parser.add_argument("--peer", action="append", default=[], help="only this peer (repeatable)")
+    parser.add_argument("--resume", type=Path, help="add to the results of an earlier run")
     parser.add_argument(
         "--directory",
         type=Path,

@@ -1,6 +1,9 @@
 """The bench: content, its upstream server, and fresh servers for each measurement."""
 
+import hashlib
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.client import ACCEPT, LoadFailedError, pull
-from benchmarks.content import Blob, Content
+from benchmarks.content import REPOSITORY, Blob, Content
 from benchmarks.load import Load
 from benchmarks.peers.base import Peer, Place
 from benchmarks.peers.nginx import ACCESS_LOG, NGINX_ORIGIN, UpstreamLog
@@ -40,18 +43,72 @@ class Lab:
         self._stack.close()
 
     @contextmanager
-    def serve(self, peer: Peer, *, directory: Path | None = None) -> Iterator[Server]:
-        """Run a fresh ``peer`` with an empty store, below ``directory`` if that is given."""
+    def serve(
+        self,
+        peer: Peer,
+        *,
+        directory: Path | None = None,
+        store: Path | None = None,
+        upstream_url: str | None = None,
+    ) -> Iterator[Server]:
+        """Run a fresh ``peer``, below ``directory`` if that is given.
+
+        Its store is empty unless ``store`` is given, its upstream is the lab's unless
+        ``upstream_url`` is.
+        """
         with self._temporary_directory(directory or self._root) as place:
             if peer is NGINX_ORIGIN:
                 self._log = place / ACCESS_LOG
             port = free_port()
-            upstream = "" if peer is NGINX_ORIGIN else self._upstream.url
+            upstream = upstream_url or ("" if peer is NGINX_ORIGIN else self._upstream.url)
             command = peer.prepare(
-                Place(directory=place, port=port, upstream_url=upstream, content=self.content)
+                Place(
+                    directory=place,
+                    port=port,
+                    upstream_url=upstream,
+                    content=self.content,
+                    store=store,
+                )
             )
-            with run_server(peer.name, command, port=port, directory=place) as server:
+            with run_server(
+                peer.name, command, port=port, directory=place, secure=peer.secure
+            ) as server:
                 yield server
+
+    @property
+    def upstream_port(self) -> int:
+        """Where the upstream listens, on loopback."""
+        return self._upstream.port
+
+    def full_store(self, blobs: int) -> Path:
+        """Return a store with so many small blobs of one repository; the same one each time."""
+        root = self._root / f"full-{blobs}"
+        if not root.exists():
+            registry = root / "docker/registry/v2"
+            for number in range(blobs):
+                content = f"{number}\n".encode()
+                encoded = hashlib.sha256(content).hexdigest()
+                data = registry / f"blobs/sha256/{encoded[:2]}/{encoded}"
+                link = registry / f"repositories/{REPOSITORY}/_layers/sha256/{encoded}"
+                data.mkdir(parents=True)
+                link.mkdir(parents=True)
+                (data / "data").write_bytes(content)
+                (link / "link").write_text(f"sha256:{encoded}", encoding="ascii")
+        return root
+
+    @contextmanager
+    def relayed(self, *, cut_every_bytes: int = 0) -> Iterator[int]:
+        """Put a slow network in front of the upstream; give its port."""
+        port = free_port()
+        command = [sys.executable, "-m", "benchmarks.relay", "--port", str(port)]
+        command += ["--target", str(self.upstream_port), "--cut-every", str(cut_every_bytes)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                if process.stdout is not None:
+                    process.stdout.readline()
+                yield port
+            finally:
+                process.terminate()
 
     def upstream_log(self) -> UpstreamLog:
         """Return the upstream's log, from now on."""
@@ -75,6 +132,7 @@ class Lab:
             size_bytes=blob.size_bytes,
             connections=2,
             hashed=True,
+            secure=server.secure,
         )
         _check(server, load, blob.digest)
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import select
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,10 @@ _HEAD_BYTES = 64 * 1024
 _BODY_BYTES = 1024 * 1024
 _SILENCE_SECONDS = 120.0
 _OK = b"200"
+
+_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_CONTEXT.check_hostname = False
+_CONTEXT.verify_mode = ssl.CERT_NONE
 
 
 class BadAnswerError(Exception):
@@ -39,14 +44,21 @@ class Load:
     connections: int = 1
     seconds: float = 0.0
     hashed: bool = False
+    method: str = "GET"
+    secure: bool = False
+    """By TLS, whatever the certificate."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What came of it; ``first_byte_seconds`` has the time to the first body byte of each body."""
+    """What came of it; ``first_byte_seconds`` has the time to the first byte of each body.
+
+    Of a HEAD it is the time to the answer.
+    """
 
     wall_seconds: float = 0.0
     body_bytes: int = 0
+    answers: int = 0
     first_byte_seconds: list[float] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
 
@@ -58,12 +70,15 @@ class _Connection:
         self._load = load
         self._outcome = outcome
         self._buffer = buffer
-        self._flags = 0 if load.hashed else socket.MSG_TRUNC
+        # The kernel cannot drop what is still encrypted.
+        self._flags = 0 if load.hashed or load.secure else socket.MSG_TRUNC
         self._request = (
-            f"GET {load.path} HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\n"
+            f"{load.method} {load.path} HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\n"
             f"User-Agent: roadstead-benchmarks\r\nAccept: {load.accept}\r\n\r\n"
         ).encode()
         self.socket = socket.create_connection(("127.0.0.1", load.port))
+        if load.secure:
+            self.socket = _CONTEXT.wrap_socket(self.socket)
         self.socket.settimeout(0)
 
     def request(self) -> None:
@@ -77,6 +92,16 @@ class _Connection:
 
     def receive(self) -> bool:
         """Take what has arrived; return whether the body is complete."""
+        try:
+            is_complete = self._receive()
+            # What was decrypted already does not wake anybody.
+            while not is_complete and isinstance(self.socket, ssl.SSLSocket):
+                is_complete = self._receive()
+        except ssl.SSLWantReadError:
+            return False
+        return is_complete
+
+    def _receive(self) -> bool:
         if self._left is None:
             return self._receive_head()
         wanted = min(self._left, _BODY_BYTES)
@@ -96,6 +121,10 @@ class _Connection:
         if not separator:
             return False
         self._left = self._checked_length(head)
+        if self._load.method == "HEAD":
+            self._outcome.answers += 1
+            self._outcome.first_byte_seconds.append(time.perf_counter() - self._started)
+            return True
         return self._take(memoryview(body)) if body else False
 
     def _take(self, piece: memoryview) -> bool:
@@ -108,6 +137,7 @@ class _Connection:
         self._outcome.body_bytes += len(piece)
         if self._left:
             return False
+        self._outcome.answers += 1
         if self._load.hashed:
             self._outcome.digests.append(f"sha256:{self._hash.hexdigest()}")
         return True
@@ -147,7 +177,7 @@ def pull(load: Load, *, begun: Callable[[], object] = lambda: None) -> Outcome:
             if not ready:
                 message = f"{load.path}: nothing came for {_SILENCE_SECONDS:g} s"
                 raise BadAnswerError(message)
-            is_first = not outcome.body_bytes
+            is_first = not outcome.answers and not outcome.body_bytes
             for number, _ in ready:
                 if not pulling[number].receive():
                     continue
@@ -156,7 +186,7 @@ def pull(load: Load, *, begun: Callable[[], object] = lambda: None) -> Outcome:
                 else:
                     poll.unregister(number)
                     del pulling[number]
-            if is_first and outcome.body_bytes:
+            if is_first and (outcome.answers or outcome.body_bytes):
                 begun()
         outcome.wall_seconds = time.perf_counter() - started
     return outcome

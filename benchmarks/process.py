@@ -5,6 +5,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -28,9 +29,12 @@ class StartFailedError(Exception):
 class Server:
     """A running server; all processes of its session belong to it."""
 
-    def __init__(self, name: str, port: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, name: str, port: int, process: subprocess.Popen[bytes], *, secure: bool = False
+    ) -> None:
         """Take a process that leads a session of its own and listens on ``port`` of loopback."""
         self.name = name
+        self.secure = secure
         self.port = port
         self._process = process
         self.start_seconds = 0.0
@@ -82,7 +86,7 @@ class Server:
         while time.perf_counter() - started < _START_SECONDS:
             if self._process.poll() is not None:
                 break
-            if _answers(self.port):
+            if _answers(self.port, secure=self.secure):
                 self.start_seconds = time.perf_counter() - started
                 return
             time.sleep(_POLL_SECONDS)
@@ -103,7 +107,7 @@ class Server:
 
 @contextmanager
 def run_server(
-    name: str, command: Sequence[str], *, port: int, directory: Path
+    name: str, command: Sequence[str], *, port: int, directory: Path, secure: bool = False
 ) -> Iterator[Server]:
     """Run ``command`` until the end of the context; its output goes to files in ``directory``.
 
@@ -114,7 +118,7 @@ def run_server(
         process = subprocess.Popen(
             list(command), stdout=output, stderr=errors, cwd=directory, start_new_session=True
         )
-        server = Server(name, port, process)
+        server = Server(name, port, process, secure=secure)
         try:
             server.wait_until_it_answers()
             yield server
@@ -135,8 +139,13 @@ def free_port() -> int:
     return port
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, *, secure: bool) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+    if secure:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=1.0, context=context)
     try:
         connection.request("GET", "/v2/")
         return connection.getresponse().status == http.HTTPStatus.OK

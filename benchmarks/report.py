@@ -1,19 +1,26 @@
 """Results as Markdown: medians over the rounds, ranges, and ratios to the reference peers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from benchmarks.results import Results
 from benchmarks.scenarios.base import Column, Scenario
 
 
-def render(results: Results, scenarios: Sequence[Scenario]) -> str:
-    """Return the report of those ``scenarios`` that were measured."""
+def render(
+    results: Results,
+    scenarios: Sequence[Scenario],
+    plots: Mapping[str, Sequence[Path]] | None = None,
+) -> str:
+    """Return the report of those ``scenarios`` that were measured, with their ``plots``."""
     lines = [f"Measured {results.started}.", ""]
     lines += [f"* {name}: {text}" for name, text in results.machine.items()]
     lines += [f"* {name}: {text}" for name, text in results.versions.items()]
     for scenario in scenarios:
         if results.cases(scenario.name):
             lines += ["", *_section(results, scenario)]
+            for plot in (plots or {}).get(scenario.name, ()):
+                lines += ["", f"![{scenario.title}]({plot.name})"]
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -30,6 +30,24 @@ class Results:
     machine: Mapping[str, str]
     versions: Mapping[str, str]
     records: list[Record]
+    rounds: list[list[str]] = field(default_factory=list)
+    """Scenario, peer and number of each round that was measured to its end."""
+
+    def has(self, scenario: str, peer: str, number: int) -> bool:
+        """Say whether a round was measured to its end."""
+        return [scenario, peer, str(number)] in self.rounds
+
+    def complete(self, scenario: str, peer: str, number: int) -> None:
+        """Note that a round was."""
+        self.rounds.append([scenario, peer, str(number)])
+
+    def forget(self, scenario: str, peer: str, number: int) -> None:
+        """Drop what there is of a round that was broken off."""
+        self.records[:] = [
+            record
+            for record in self.records
+            if (record.scenario, record.peer, record.round) != (scenario, peer, number)
+        ]
 
     def median(self, scenario: str, case: str, peer: str, key: str) -> float | None:
         """Return the median over the rounds; None if it was not measured."""

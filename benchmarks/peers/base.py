@@ -16,6 +16,8 @@ class Place:
     port: int
     upstream_url: str
     content: Content
+    store: Path | None = None
+    """A store that is there already; None: an empty one, in the directory."""
 
 
 class Peer(Protocol):
@@ -28,6 +30,10 @@ class Peer(Protocol):
     @property
     def program(self) -> str:
         """The program, by path or as found on PATH."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether it speaks TLS."""
 
     def version(self) -> str:
         """Say which version is installed."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers.base import Place
+from benchmarks.peers.gomodules import go_program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class DistributionPeer:
     program: str
     version_argument: str
     logging: bool = False
+    secure: bool = False
 
     def version(self) -> str:
         """See Peer."""
@@ -30,6 +32,10 @@ class DistributionPeer:
 
     def prepare(self, place: Place) -> list[str]:
         """See Peer."""
+        tls = {}
+        if self.secure:
+            pair = place.content.certificate
+            tls = {"tls": {"certificate": str(pair.certificate), "key": str(pair.key)}}
         document = {
             "version": 0.1,
             "log": {
@@ -37,10 +43,10 @@ class DistributionPeer:
                 "accesslog": {"disabled": not self.logging},
             },
             "storage": {
-                "filesystem": {"rootdirectory": str(place.directory / "store")},
+                "filesystem": {"rootdirectory": str(place.store or place.directory / "store")},
                 "cache": {"blobdescriptor": "inmemory"},
             },
-            "http": {"addr": f"127.0.0.1:{place.port}", "secret": "benchmark"},
+            "http": {"addr": f"127.0.0.1:{place.port}", "secret": "benchmark", **tls},
             "proxy": {"remoteurl": place.upstream_url},
         }
         file = place.directory / "config.yml"
@@ -63,4 +69,16 @@ DOCKER_REGISTRY_LOGGING = DistributionPeer(
     program="docker-registry",
     version_argument="--version",
     logging=True,
+)
+REGISTRY_3 = DistributionPeer(
+    name="registry 3", program=go_program("registry"), version_argument="--version"
+)
+ROADSTEAD_TLS = DistributionPeer(
+    name="roadstead, TLS", program=_ROADSTEAD, version_argument="version", secure=True
+)
+DOCKER_REGISTRY_TLS = DistributionPeer(
+    name="docker-registry, TLS",
+    program="docker-registry",
+    version_argument="--version",
+    secure=True,
 )

@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.content import INDEX_TYPE, REPOSITORY, TAG
+from benchmarks.content import IMAGE_TAG, INDEX_TYPE, MANIFEST_TYPE, REPOSITORY, TAG
 from benchmarks.peers.base import Place
 
 ACCESS_LOG = "access.log"
@@ -26,7 +26,7 @@ http {{
   keepalive_requests 1000000;
 {http}
   server {{
-    listen 127.0.0.1:{port} backlog=1024;
+    listen 127.0.0.1:{port}{tls};
 {server}
   }}
 }}
@@ -42,6 +42,10 @@ _STATIC = """
     location = /v2/{repository}/manifests/{digest} {{
       alias {directory}/index.json; default_type {media_type}; types {{ }}
       add_header Docker-Content-Digest {digest}; etag off;
+    }}
+    location ~ ^/v2/{repository}/manifests/({image_tag}|{image_digest})$ {{
+      alias {image}; default_type {image_type}; types {{ }}
+      add_header Docker-Content-Digest {image_digest}; etag off;
     }}
     location /v2/{repository}/blobs/ {{
       alias {directory}/blobs/; default_type application/octet-stream; types {{ }}
@@ -74,6 +78,7 @@ class Nginx:
     name: str
     is_cache: bool = False
     logged: bool = False
+    secure: bool = False
     program: str = "/usr/sbin/nginx"
 
     def version(self) -> str:
@@ -90,20 +95,32 @@ class Nginx:
             access_log=f"{ACCESS_LOG} bytes" if self.logged else "off",
             http=http,
             port=place.port,
+            tls=" backlog=1024" + self._tls(place),
             server=server,
         )
         file = place.directory / "nginx.conf"
         file.write_text(configuration, encoding="utf-8")
         return [self.program, "-p", str(place.directory), "-e", "error.log", "-c", str(file)]
 
+    def _tls(self, place: Place) -> str:
+        if not self.secure:
+            return ""
+        pair = place.content.certificate
+        return f" ssl; ssl_certificate {pair.certificate}; ssl_certificate_key {pair.key}"
+
     def _static(self, place: Place) -> str:
         content = place.content
+        image, image_digest = content.image()
         return _STATIC.format(
             repository=REPOSITORY,
             tag=TAG,
             directory=content.directory,
             media_type=INDEX_TYPE,
             digest=content.index_digest,
+            image=image,
+            image_tag=IMAGE_TAG,
+            image_digest=image_digest,
+            image_type=MANIFEST_TYPE,
         )
 
     def _cache(self, place: Place) -> tuple[str, str]:
@@ -112,6 +129,7 @@ class Nginx:
 
 
 NGINX_STATIC = Nginx(name="nginx static")
+NGINX_TLS = Nginx(name="nginx static, TLS", secure=True)
 NGINX_CACHE = Nginx(name="nginx cache", is_cache=True)
 NGINX_ORIGIN = Nginx(name="upstream", logged=True)
 

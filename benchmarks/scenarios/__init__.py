@@ -1,18 +1,23 @@
 """The questions that are asked: one module for each."""
 
 from benchmarks.scenarios.base import Scenario
-from benchmarks.scenarios.blobs import WarmBlobs
+from benchmarks.scenarios.blobs import WARM_BLOBS_BY_TLS, WarmBlobs
 from benchmarks.scenarios.cold import ColdBlob
+from benchmarks.scenarios.image import WholeImage
 from benchmarks.scenarios.manifests import WarmManifests
 from benchmarks.scenarios.memory import PeakMemory
 from benchmarks.scenarios.mixed import SmallBesideLarge
+from benchmarks.scenarios.slow import SlowNetwork
 from benchmarks.scenarios.startup import StartUp
 
 SCENARIOS: tuple[Scenario, ...] = (
     ColdBlob(),
+    WholeImage(),
+    SlowNetwork(),
     PeakMemory(),
     WarmManifests(),
     WarmBlobs(),
+    WARM_BLOBS_BY_TLS,
     SmallBesideLarge(),
     StartUp(),
 )

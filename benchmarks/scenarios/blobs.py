@@ -7,8 +7,14 @@ from benchmarks.content import KIB, MIB
 from benchmarks.lab import LOAD_CPU, SERVER_CPU, Lab
 from benchmarks.load import Load
 from benchmarks.peers.base import Peer
-from benchmarks.peers.distribution import DOCKER_REGISTRY, ROADSTEAD
-from benchmarks.peers.nginx import NGINX_STATIC
+from benchmarks.peers.distribution import (
+    DOCKER_REGISTRY,
+    DOCKER_REGISTRY_TLS,
+    REGISTRY_3,
+    ROADSTEAD,
+    ROADSTEAD_TLS,
+)
+from benchmarks.peers.nginx import NGINX_STATIC, NGINX_TLS
 from benchmarks.scenarios.base import Column, Measured
 
 
@@ -18,7 +24,7 @@ class WarmBlobs:
 
     name: str = "blobs"
     title: str = "Warm blobs"
-    peers: tuple[Peer, ...] = (ROADSTEAD, DOCKER_REGISTRY, NGINX_STATIC)
+    peers: tuple[Peer, ...] = (ROADSTEAD, DOCKER_REGISTRY, REGISTRY_3, NGINX_STATIC)
     references: tuple[Peer, ...] = (DOCKER_REGISTRY, NGINX_STATIC)
     columns: tuple[Column, ...] = (
         Column("rate", "blobs/s", 1),
@@ -53,6 +59,7 @@ class WarmBlobs:
                     size_bytes=size_bytes,
                     connections=connections,
                     seconds=self.seconds,
+                    secure=server.secure,
                 )
                 server.reset_peak()
                 cpu = server.cpu_seconds()
@@ -68,3 +75,12 @@ class WarmBlobs:
                         "peak": server.peak_bytes() / MIB,
                     },
                 )
+
+
+WARM_BLOBS_BY_TLS = WarmBlobs(
+    name="tls",
+    title="Warm blobs by TLS",
+    peers=(ROADSTEAD_TLS, DOCKER_REGISTRY_TLS, NGINX_TLS),
+    references=(DOCKER_REGISTRY_TLS, NGINX_TLS),
+    cases=((MIB, 1), (MIB, 8), (512 * MIB, 1), (512 * MIB, 8)),
+)

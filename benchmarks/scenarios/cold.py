@@ -4,11 +4,11 @@ import statistics
 from dataclasses import dataclass
 
 from benchmarks.client import pull
-from benchmarks.content import MIB
+from benchmarks.content import MIB, Blob
 from benchmarks.lab import Lab
 from benchmarks.load import Load
 from benchmarks.peers.base import Peer
-from benchmarks.peers.distribution import DOCKER_REGISTRY, ROADSTEAD
+from benchmarks.peers.distribution import DOCKER_REGISTRY, REGISTRY_3, ROADSTEAD
 from benchmarks.peers.nginx import NGINX_CACHE, NGINX_STATIC
 from benchmarks.process import Server
 from benchmarks.scenarios.base import Column, Measured
@@ -23,8 +23,8 @@ class ColdBlob:
     """
 
     name: str = "cold"
-    title: str = "Cold blob of 512 MiB"
-    peers: tuple[Peer, ...] = (ROADSTEAD, DOCKER_REGISTRY, NGINX_CACHE, NGINX_STATIC)
+    title: str = "Cold blobs"
+    peers: tuple[Peer, ...] = (ROADSTEAD, DOCKER_REGISTRY, REGISTRY_3, NGINX_CACHE, NGINX_STATIC)
     references: tuple[Peer, ...] = (DOCKER_REGISTRY, NGINX_CACHE, NGINX_STATIC)
     columns: tuple[Column, ...] = (
         Column("wall", "wall s", 2, compared=True),
@@ -36,17 +36,17 @@ class ColdBlob:
         Column("taken", "upstream bytes x", 2),
     )
     max_rounds: int = 9
-    size_bytes: int = 512 * MIB
-    clients: tuple[int, ...] = (1, 16)
+    cases: tuple[tuple[int, int], ...] = ((512, 1), (512, 16), (64, 200))
+    """MiB, and clients."""
 
     def measure(self, lab: Lab, peer: Peer) -> Measured:
         """See Scenario."""
-        for clients in self.clients:
+        for mebibytes, clients in self.cases:
             with lab.serve(peer) as server:
-                yield f"{clients} clients", self._pull(lab, server, clients)
+                blob = lab.content.random_blob(mebibytes * MIB)
+                yield f"{mebibytes} MiB, {clients} clients", self._pull(lab, server, blob, clients)
 
-    def _pull(self, lab: Lab, server: Server, clients: int) -> dict[str, float]:
-        blob = lab.content.random_blob(self.size_bytes)
+    def _pull(self, lab: Lab, server: Server, blob: Blob, clients: int) -> dict[str, float]:
         log = lab.upstream_log()
         server.settle()
         server.reset_peak()

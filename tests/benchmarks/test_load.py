@@ -81,3 +81,13 @@ def test_one_wrong_answer_among_several_is_an_error() -> None:
 
     with _server(answer) as port, pytest.raises(BadAnswerError):
         pull(Load(port=port, path="/", size_bytes=len(_BODY), connections=2))
+
+
+def test_counts_answers_to_head() -> None:
+    """A HEAD has an answer and no body."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(_BODY)}\r\n\r\n".encode()
+    with _server(lambda _: head) as port:
+        load = Load(port=port, path="/", size_bytes=len(_BODY), connections=2, method="HEAD")
+        outcome = pull(load)
+    assert (outcome.answers, outcome.body_bytes) == (2, 0)
+    assert len(outcome.first_byte_seconds) == 2

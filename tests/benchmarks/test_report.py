@@ -45,3 +45,24 @@ def test_raw_results_can_be_read_again(tmp_path: Path) -> None:
     results = _results(roadstead=[0.5, 0.25])
     results.write(tmp_path / "results.json")
     assert Results.read(tmp_path / "results.json") == results
+
+
+def test_a_run_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
+    """Whole rounds are kept, also across a file; of one that was broken off nothing is."""
+    results = _results(roadstead=[0.5, 0.25])
+    results.complete("startup", "roadstead", 0)
+    results.write(tmp_path / "results.json")
+
+    read = Results.read(tmp_path / "results.json")
+    assert read.has("startup", "roadstead", 0)
+    assert not read.has("startup", "roadstead", 1)
+    read.forget("startup", "roadstead", 1)
+    assert [record.round for record in read.records] == [0]
+
+
+def test_plots_are_named_in_the_report() -> None:
+    """Each picture stands below the table that it shows."""
+    report = render(
+        _results(roadstead=[0.5]), [StartUp()], {"startup": [Path("/x/run-startup-start.svg")]}
+    )
+    assert report.rstrip().endswith("![Start-up](run-startup-start.svg)")
