@@ -62,7 +62,8 @@ def _modules(node: ast.AST) -> list[str]:
 def test_declared_dependencies_are_those_documented() -> None:
     """Every dependency in pyproject.toml has a row with a reason, and no row is left over."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [re.split(r"[<>=!~\[; ]", entry)[0] for entry in project["dependencies"]]
+    extras = [entry for extra in project["optional-dependencies"].values() for entry in extra]
+    declared = [re.split(r"[<>=!~\[; ]", entry)[0] for entry in (*project["dependencies"], *extras)]
 
     rows = documented()
 

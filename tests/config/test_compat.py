@@ -180,11 +180,20 @@ def test_harmless_keys_are_accepted_in_silence(tmp_path: Path) -> None:
     ]
 
 
-def test_lets_encrypt_is_refused(tmp_path: Path) -> None:
-    """Without it the mirror would serve plain HTTP, so it is not ignored."""
-    found = examine_text(tmp_path, f"{MINIMAL}http: {{tls: {{letsencrypt: {{cachefile: /x}}}}}}")
+@pytest.mark.parametrize(
+    ("keys", "path"),
+    [
+        ("letsencrypt: {cachefile: /x}", "http.tls.letsencrypt"),
+        ("letsencrypt: {hosts: a.example}", "http.tls.letsencrypt"),
+        ("letsencrypt: {directoryurl: 'http://x'}", "http.tls.letsencrypt.directoryurl"),
+        ("certificate: c, key: k, letsencrypt: {cachefile: /x, hosts: a.example}", "http.tls"),
+    ],
+)
+def test_half_of_lets_encrypt_is_refused(tmp_path: Path, keys: str, path: str) -> None:
+    """Without all of it the mirror would serve plain HTTP, so it is not ignored."""
+    found = examine_text(tmp_path, f"{MINIMAL}http: {{tls: {{{keys}}}}}")
 
-    assert [problem.path for problem in found.problems] == ["http.tls.letsencrypt"]
+    assert [problem.path for problem in found.problems] == [path]
 
 
 @pytest.mark.parametrize(

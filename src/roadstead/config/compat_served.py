@@ -50,13 +50,18 @@ HTTP = (
     Key("http.tls.minimumtls", _WORKS, "`tls1.2` or `tls1.3`; older ones are refused, as by 3.x"),
     Key("http.tls.ciphersuites[]", _WORKS, "Go's names, for TLS 1.2; weak ones are refused"),
     Key(
-        "http.tls.letsencrypt",
-        _REFUSED,
-        "certificates are not requested by this version, and without one the mirror would "
-        "serve plain HTTP",
-        fix="set http.tls.certificate and http.tls.key, or end TLS in a reverse proxy",
+        "http.tls.letsencrypt.cachefile",
+        _WORKS,
+        "a folder for certificate and keys (3.x); turns ACME on, which needs `roadstead[acme]`",
     ),
-    *family("http.tls.letsencrypt", _REFUSED, "cachefile email hosts[] directoryurl"),
+    Key("http.tls.letsencrypt.email", _WORKS, "where the authority writes to"),
+    Key("http.tls.letsencrypt.hosts[]", _WORKS, "names to certify; required"),
+    Key("http.tls.letsencrypt.directoryurl", _WORKS, "another ACME server (3.x)"),
+    Key(
+        "http.tls.letsencrypt.httpaddr",
+        _WORKS,
+        "where challenges are answered (HTTP-01); must be reached as port 80 of the hosts",
+    ),
     Key("http.limits.connections", _WORKS, "open at one time; 0: as many as descriptors allow"),
     Key(
         "http.limits.connectionsperclient",

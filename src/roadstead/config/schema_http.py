@@ -20,6 +20,7 @@ from roadstead.config.fields import Address, Count, Duration, Number, Section, T
 from roadstead.config.refusal import UnusableValueError
 
 DEFAULT_ADDRESS = ":5000"
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -66,6 +67,13 @@ def _sendable(headers: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]
     return headers
 
 
+def _https(value: str) -> str:
+    if value and not value.startswith("https://"):
+        message = "is not an https URL"
+        raise UnusableValueError(message, fix=f"use the server's directory, such as {LETS_ENCRYPT}")
+    return value or LETS_ENCRYPT
+
+
 def _route(value: str) -> str:
     if not value.startswith("/") or _PATH.fullmatch(value) is None:
         message = "is not a URL path"
@@ -90,6 +98,31 @@ def _prefix(value: str) -> str:
     return f"/{inner}/" if inner else ""
 
 
+class LetsEncryptSettings(Section):
+    """``http.tls.letsencrypt``: a certificate from an ACME server; ``cachefile`` turns it on."""
+
+    cachefile: str = ""
+    email: str = ""
+    hosts: Texts = ()
+    directoryurl: Annotated[str, AfterValidator(_https)] = LETS_ENCRYPT
+    httpaddr: Address = ":80"
+
+    @property
+    def address(self) -> SocketAddress:
+        """Where challenges are answered."""
+        return parse_address(self.httpaddr or ":80")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.cachefile and not self.hosts:
+            message = "has no hosts, so there is nothing to certify"
+            raise UnusableValueError(message, fix="list the names that clients use in hosts")
+        if self.hosts and not self.cachefile:
+            message = "has no cachefile, so TLS would stay off"
+            raise UnusableValueError(message, fix="set cachefile to a folder of its own")
+        return self
+
+
 class TLSSettings(Section):
     """``http.tls``; certificates are PEM files."""
 
@@ -101,11 +134,12 @@ class TLSSettings(Section):
     )
     minimumtls: Annotated[Literal["tls1.2", "tls1.3"], BeforeValidator(_tls_level)] = "tls1.2"
     ciphersuites: Annotated[Texts, AfterValidator(_known_suites)] = ()
+    letsencrypt: LetsEncryptSettings = LetsEncryptSettings()
 
     @property
     def enabled(self) -> bool:
         """Whether the main listener speaks TLS."""
-        return bool(self.certificate)
+        return bool(self.certificate or self.letsencrypt.cachefile)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -117,7 +151,10 @@ class TLSSettings(Section):
             missing = "key" if self.certificate else "certificate"
             message = f"has no {missing}"
             raise UnusableValueError(message, fix="set both certificate and key, or neither")
-        if self.clientcas and not self.certificate:
+        if self.certificate and self.letsencrypt.cachefile:
+            message = "has a certificate of its own and letsencrypt"
+            raise UnusableValueError(message, fix="keep one of certificate and letsencrypt")
+        if self.clientcas and not self.enabled:
             message = "has client authorities but no certificate, so no client would be checked"
             raise UnusableValueError(message, fix="set certificate and key, or drop clientcas")
         return self

@@ -143,7 +143,7 @@ async def running(
         stack.push_async_callback(health.aclose)
         inherited = inherited or InheritedSockets([])
         tls = make_tls(settings.http.tls)
-        await stack.enter_async_context(watching(tls))
+        await stack.enter_async_context(watching(tls, settings.http.tls.letsencrypt))
         listeners = Listeners(settings, stack, inherited=inherited, tls=tls)
         readiness = Readiness(health, board)
         gate = make_gate(settings, mirrors)
