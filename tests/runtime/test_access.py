@@ -10,6 +10,7 @@ import bcrypt
 import pytest
 from aiohttp import ClientSession
 
+from roadstead.errors import ConfigError
 from roadstead.simulator.registry import ScriptedRegistry
 from tests.runtime.started import started, url_of
 from tests.support.rig import APP
@@ -194,3 +195,16 @@ async def test_keys_that_cannot_be_used_end_the_start(
     with pytest.raises(OSError, match=r"nowhere\.pem"):
         async with started(upstream, tmp_path, REGISTRY_AUTH=json.dumps(auth)):
             pass
+
+
+async def test_a_slip_in_an_upstream_s_name_ends_the_start(
+    tmp_path: Path, upstream: ScriptedRegistry
+) -> None:
+    """A rule that was to refuse would not."""
+    for access in (
+        {"rules": [{"deny": "everybody", "upstreams": "ghcr"}]},
+        {"checkupstream": ["docker"]},
+    ):
+        with pytest.raises(ConfigError, match="names no upstream"):
+            async with started(upstream, tmp_path, REGISTRY_ACCESS=json.dumps(access)):
+                pass

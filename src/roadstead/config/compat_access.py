@@ -41,6 +41,12 @@ ACCESS = (
     Key("access.headers[].identity", _WORKS, "who shows it is `header:<identity>`"),
     Key("access.groups.*[]", _WORKS, "principals that are also `group:<name>`"),
     Key("access.admins[]", _WORKS, "principals that may steer the mirror; without any, nobody"),
+    Key(
+        "access.checkupstream[]",
+        _WORKS,
+        "upstreams, by configured name, that are asked with the caller's own credentials whether "
+        "this caller may read what is held; not together with `auth`",
+    ),
     Key("access.rules[].allow[]", _WORKS, "principals that this rule lets pull"),
     Key("access.rules[].deny[]", _WORKS, "principals that it refuses; a rule has one of the two"),
     Key("access.rules[].networks[]", _WORKS, "only for clients in these networks"),

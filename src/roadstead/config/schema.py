@@ -5,9 +5,9 @@ of each key and hands only the keys below to these models. All models are frozen
 are timedelta, secrets are Secret. Section numbers are those of the registry facts, 1.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from roadstead.config.document import resolve
 from roadstead.config.fields import LogLevel, Number, Required, Section
@@ -132,3 +132,12 @@ class Settings(Section):
     )
     mirror: MirrorSettings = MirrorSettings()
     notifications: NotificationSettings = NotificationSettings()
+
+    @model_validator(mode="after")
+    def _one_reader_of_authorization(self) -> Self:
+        """Refuse two that would read the one Authorization header that a client can send."""
+        if self.auth.is_set and self.access.checkupstream:
+            message = "has both auth and access.checkupstream, and a client sends one credential"
+            fix = "let the mirror's own callers in by access.rules, or drop access.checkupstream"
+            raise UnusableValueError(message, fix=fix)
+        return self

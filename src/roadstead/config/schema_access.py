@@ -172,4 +172,5 @@ class AccessSettings(Section):
     headers: tuple[SharedHeaderSettings, ...] = ()
     groups: dict[str, Principals] = Field(default_factory=dict)
     admins: Principals = ()
+    checkupstream: Texts = ()
     rules: tuple[RuleSettings, ...] = ()

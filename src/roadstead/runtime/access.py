@@ -5,8 +5,11 @@ from pathlib import Path
 
 from roadstead.config.schema import Settings
 from roadstead.config.schema_access import AuthSettings, RuleSettings, TokenSettings
+from roadstead.errors import ConfigError, ConfigProblem
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.routing import any_of
+from roadstead.runtime.callers import make_caller_check
+from roadstead.runtime.plan import plan_upstreams
 from roadstead.server.access.attempts import Attempts
 from roadstead.server.access.gate import Gate, SharedHeader
 from roadstead.server.access.htpasswd import HtpasswdFile
@@ -26,6 +29,7 @@ def make_gate(settings: Settings, mirrors: Mirrors) -> Gate:
         provider=_provider(settings.auth),
         headers=tuple(SharedHeader(one.name, one.secret, one.identity) for one in access.headers),
         trusted_proxies=Networks.parse(access.trustedproxies),
+        check=make_caller_check(settings),
     )
 
 
@@ -44,8 +48,13 @@ def make_guard(settings: Settings) -> Guard:
 
 
 def make_policy(settings: Settings) -> Policy:
-    """Translate the rules; without any, everybody may pull who proves what is asked for."""
+    """Translate the rules; without any, everybody may pull who proves what is asked for.
+
+    Raises:
+        ConfigError: a name of an upstream is none.
+    """
     access = settings.access
+    _check_names(settings)
     rules = tuple(map(_rule, access.rules)) or (_default_rule(settings),)
     return Policy(
         rules=rules,
@@ -54,6 +63,22 @@ def make_policy(settings: Settings) -> Policy:
         groups={name: Principals.parse(who) for name, who in access.groups.items()},
         admins=Principals.parse(access.admins),
     )
+
+
+def _check_names(settings: Settings) -> None:
+    """Refuse names of upstreams that are none: a rule with a slip in it would not refuse."""
+    names = [one.name for one in plan_upstreams(settings)]
+    places = [("access.checkupstream", settings.access.checkupstream)]
+    for index, rule in enumerate(settings.access.rules):
+        places.append((f"access.rules[{index}].upstreams", rule.upstreams))
+    problems = [
+        ConfigProblem(path, name, "names no upstream", f"use one of {', '.join(sorted(names))}")
+        for path, given in places
+        for name in given
+        if name not in names
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _default_rule(settings: Settings) -> Rule:

@@ -147,7 +147,7 @@ async def running(
         listeners = Listeners(settings, stack, inherited=inherited, tls=tls)
         readiness = Readiness(health, board)
         gate = make_gate(settings, mirrors)
-        stack.callback(gate.close)
+        stack.push_async_callback(gate.aclose)
         debug_port = await listeners.open_debug(settings, mirrors, board, readiness, gate)
         deletions = Deletions(store) if settings.storage.can_delete else None
         apps = _Apps(settings, mirrors, readiness, observe, report, gate=gate, deletions=deletions)

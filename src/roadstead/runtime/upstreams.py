@@ -103,6 +103,11 @@ async def _open(
     return await stack.enter_async_context(upstream)
 
 
+def origin_client(planned: PlannedUpstream, source: CredentialSource) -> RegistryUpstream:
+    """Make a client of the upstream's own registry, to be opened and closed by the caller."""
+    return _client(planned, planned.endpoints[-1], source, _PATIENT)
+
+
 def _client(
     planned: PlannedUpstream, url: str, source: CredentialSource, patience: _Patience
 ) -> RegistryUpstream:

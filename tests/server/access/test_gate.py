@@ -56,7 +56,7 @@ async def guarded(rig: Rig, gate: Gate) -> AsyncIterator[ClientSession]:
         try:
             yield client
         finally:
-            gate.close()
+            await gate.aclose()
 
 
 @pytest.fixture

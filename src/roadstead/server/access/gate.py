@@ -13,6 +13,7 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.routing import Destination
 from roadstead.oci.reference import RepositoryName
 from roadstead.secrecy import Secret
+from roadstead.server.access.callers import CallerCheck
 from roadstead.server.access.certificates import certificate_identities
 from roadstead.server.access.networks import NOWHERE, Address, Networks, client_address, site_of
 from roadstead.server.access.policy import Caller, Identity, Policy, Principals, Rule
@@ -54,14 +55,19 @@ class Gate:
         provider: Provider | None = None,
         headers: tuple[SharedHeader, ...] = (),
         trusted_proxies: Networks = NOWHERE,
+        check: CallerCheck | None = None,
     ) -> None:
-        """``mirrors`` tells which upstream a request means; ``provider`` reads Authorization."""
+        """``mirrors`` tells which upstream a request means; ``provider`` reads Authorization.
+
+        So does ``check``, on behalf of upstream; there is one of the two.
+        """
         self._policy = policy
         self._mirrors = mirrors
         self._provider = provider
         self._headers = headers
         self._trusted = trusted_proxies
-        self.is_open = policy.is_open and provider is None
+        self._check = check
+        self.is_open = policy.is_open and provider is None and check is None
 
     async def authorise(self, incoming: Incoming, endpoint: Endpoint) -> None:
         """Let a request through, or raise what its answer is.
@@ -70,7 +76,8 @@ class Gate:
             AuthenticationRequiredError: it may be let through once the caller has proved who
                 it is, or what was shown as a proof is none.
             AccessDeniedError: it is not for this caller.
-            TooManyAttemptsError: see PasswordChecker.
+            TooManyAttemptsError: see PasswordChecker and CallerCheck.
+            UnknownContentError, UpstreamError: see CallerCheck.
         """
         address = self._admitted(incoming.request)
         destination = self._destination(incoming, endpoint)
@@ -81,6 +88,8 @@ class Gate:
         if self._allows(destination, caller):
             if isinstance(endpoint, CatalogEndpoint) and not self.is_open:
                 incoming.may_list = partial(self._may_list, caller)
+            if self._check is not None:
+                await self._ask_upstream(self._check, endpoint, destination, question)
             return
         if self._provider is not None and not proof.identities:
             raise self._challenge(self._provider, question)
@@ -103,10 +112,25 @@ class Gate:
         message = f"this mirror does not let {caller} steer it; access.admins says who may"
         raise AccessDeniedError(message)
 
-    def close(self) -> None:
-        """Let go of what the provider holds."""
+    async def aclose(self) -> None:
+        """Let go of what provider and check hold."""
         if self._provider is not None:
             self._provider.close()
+        if self._check is not None:
+            await self._check.aclose()
+
+    @staticmethod
+    async def _ask_upstream(
+        check: CallerCheck,
+        endpoint: Endpoint,
+        destination: Destination | None,
+        question: Question,
+    ) -> None:
+        if destination is None:
+            if isinstance(endpoint, Base):
+                check.greet(question)
+        elif check.concerns(destination.upstream):
+            await check.require(destination, endpoint, question)
 
     def _admitted(self, request: web.BaseRequest) -> Address | None:
         """Return the client's address, if it is in a network from which anything may be asked."""
@@ -136,6 +160,8 @@ class Gate:
 
     def _may_list(self, caller: Caller, stored: RepositoryName) -> bool:
         upstream, own_name = self._mirrors.owner(stored)
+        if self._check is not None and self._check.concerns(upstream):
+            return False
         return self._policy.may_read(caller, upstream, own_name)
 
     def _destination(self, incoming: Incoming, endpoint: Endpoint) -> Destination | None:
