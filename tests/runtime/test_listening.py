@@ -1,5 +1,6 @@
 """Where a mirror listens: TCP, TLS, unix sockets."""
 
+import asyncio
 import socket
 import ssl
 from pathlib import Path
@@ -85,6 +86,19 @@ async def test_the_lowest_version_of_tls(
     async with started(upstream, tmp_path, **tls(server, MINIMUMTLS="tls1.3")) as mirror:
         with pytest.raises(ClientError):
             await ping(mirror.port, trusting)
+
+
+async def test_a_handshake_that_does_not_begin_is_not_waited_for(
+    tmp_path: Path, upstream: ScriptedRegistry, server: Certificate
+) -> None:
+    """A connection is counted once its handshake is over, so that must be soon."""
+    idle = {"REGISTRY_HTTP_LIMITS_IDLETIMEOUT": "300ms"}
+
+    async with started(upstream, tmp_path, **tls(server), **idle) as mirror:
+        reader, writer = await asyncio.open_connection("127.0.0.1", mirror.port)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_cipher_suites_are_those_configured(

@@ -60,7 +60,9 @@ def _problem(details: ErrorDetails, document: Value) -> ConfigProblem:
     if details["type"] == "literal_error" and isinstance(value, str):
         near = suggestion(value.lower(), _choices(details))
         fix = f"did you mean {near}?" if near else fix
-    return ConfigProblem(path=path or "the configuration", value=describe(path, value), reason=reason, fix=fix)
+    return ConfigProblem(
+        path=path or "the configuration", value=describe(path, value), reason=reason, fix=fix
+    )
 
 
 def _words(details: ErrorDetails) -> tuple[str, str]:

@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
-    Policy,
     PolicyBuilder,
     Store,
     VerificationError,
@@ -229,7 +228,10 @@ def _verify_chain(
     Without the rules for web sites, which certificates of token servers do not keep.
     """
     authorities = ExtensionPolicy.permit_all().require_present(
-        x509.BasicConstraints, Criticality.AGNOSTIC, _is_authority
+        # The library itself sees to it that they say so of an issuer.
+        x509.BasicConstraints,
+        Criticality.AGNOSTIC,
+        None,
     )
     builder = PolicyBuilder().store(Store(list(roots))).time(at.replace(tzinfo=None))
     policies = builder.extension_policies(
@@ -240,11 +242,3 @@ def _verify_chain(
     except VerificationError:
         message = "the token's certificate is not vouched for by rootcertbundle"
         raise UntrustedKeyError(message) from None
-
-
-def _is_authority(
-    _policy: Policy, _certificate: x509.Certificate, constraints: x509.BasicConstraints
-) -> None:
-    if not constraints.ca:
-        message = "not an authority"
-        raise ValueError(message)
