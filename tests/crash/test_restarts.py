@@ -20,6 +20,8 @@ pytestmark = pytest.mark.crash
 
 _RESTARTS = 5
 _CLIENTS = 16
+# Requests that are answered between two restarts.
+_BETWEEN = 500
 _LAUNCH = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3, inheritable=True)
@@ -36,6 +38,13 @@ class Load:
     answered: int = 0
     lost: list[str] = field(default_factory=list)
     stopping: bool = False
+    _wanted: tuple[int, asyncio.Event] | None = None
+
+    async def more(self, requests: int) -> None:
+        """Wait until so many more are answered."""
+        reached = asyncio.Event()
+        self._wanted = (self.answered + requests, reached)
+        await reached.wait()
 
     async def client(self, *, keep_alive: bool) -> None:
         """Ask until it is over."""
@@ -48,10 +57,24 @@ class Load:
                 except (ClientError, OSError, AssertionError) as error:
                     self.lost.append(repr(error))
                 self.answered += 1
+                if self._wanted is not None and self.answered >= self._wanted[0]:
+                    self._wanted[1].set()
+
+
+@dataclass(slots=True)
+class Started:
+    """A mirror in a process of its own, and the socket on which it tells how it stands."""
+
+    process: asyncio.subprocess.Process
+    manager: socket.socket
+
+    async def told(self) -> bytes:
+        """Wait for the next notification."""
+        return await asyncio.to_thread(self.manager.recv, 100)
 
 
 @contextlib.asynccontextmanager
-async def _one(config: Path, held: socket.socket) -> AsyncIterator[None]:
+async def _one(config: Path, held: socket.socket) -> AsyncIterator[Started]:
     """Run a mirror on a socket that others listen on too, until it has stood down and stopped."""
     name = str(config.with_suffix(f".{os.urandom(4).hex()}"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -64,18 +87,33 @@ async def _one(config: Path, held: socket.socket) -> AsyncIterator[None]:
             env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": name},
         )
         manager.settimeout(20)
-        assert await asyncio.to_thread(manager.recv, 100) == b"READY=1"
-        yield
+        started = Started(process, manager)
+        assert await started.told() == b"READY=1"
+        yield started
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
 
 
-async def test_a_rolling_restart_loses_no_request(tmp_path: Path) -> None:
-    """The next process is ready before the last one stands down; the socket is the same."""
-    async with ScriptedRegistry() as upstream:
-        upstream.add_image(APP, tag="latest")
-        with socket.create_server(("127.0.0.1", 0), backlog=1024) as held:
-            port = held.getsockname()[1]
+@contextlib.asynccontextmanager
+async def _under_load(url: str) -> AsyncIterator[Load]:
+    """Ask all the time; no request may be lost."""
+    load = Load(url)
+    clients = [
+        asyncio.create_task(load.client(keep_alive=bool(number % 2))) for number in range(_CLIENTS)
+    ]
+    yield load
+    load.stopping = True
+    await asyncio.gather(*clients)
+    assert load.lost == []
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[tuple[Path, socket.socket, str]]:
+    """Give a configuration, the socket that it is for, and a URL to ask."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as held:
+        port = held.getsockname()[1]
+        async with ScriptedRegistry() as upstream:
+            upstream.add_image(APP, tag="latest")
             config = tmp_path / "config.yml"
             config.write_text(
                 "version: 0.1\n"
@@ -83,19 +121,28 @@ async def test_a_rolling_restart_loses_no_request(tmp_path: Path) -> None:
                 f'http: {{addr: "127.0.0.1:{port}", shutdowndelay: 500ms}}\n'
                 f'proxy: {{remoteurl: "{upstream.url}", tagttl: 1h}}\n'
             )
-            load = Load(f"http://127.0.0.1:{port}/v2/{APP}/manifests/latest")
-            async with contextlib.AsyncExitStack() as stack:
-                await stack.enter_async_context(_one(config, held))
-                clients = [
-                    asyncio.create_task(load.client(keep_alive=bool(number % 2)))
-                    for number in range(_CLIENTS)
-                ]
-                for _ in range(_RESTARTS):
-                    old = stack.pop_all()
-                    await stack.enter_async_context(_one(config, held))
-                    await old.aclose()
-                load.stopping = True
-                await asyncio.gather(*clients)
+            yield config, held, f"http://127.0.0.1:{port}/v2/{APP}/manifests/latest"
 
-    assert load.lost == []
-    assert load.answered > _RESTARTS * _CLIENTS
+
+async def test_a_rolling_restart_loses_no_request(site: tuple[Path, socket.socket, str]) -> None:
+    """The next process is ready before the last one stands down; the socket is the same."""
+    config, held, url = site
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(_one(config, held))
+        async with _under_load(url) as load:
+            for _ in range(_RESTARTS):
+                await load.more(_BETWEEN)
+                old = stack.pop_all()
+                await stack.enter_async_context(_one(config, held))
+                await old.aclose()
+
+
+async def test_reloads_lose_no_request(site: tuple[Path, socket.socket, str]) -> None:
+    """SIGHUP five times; each generation finishes what it was asked."""
+    config, held, url = site
+    async with _one(config, held) as started, _under_load(url) as load:
+        for _ in range(_RESTARTS):
+            await load.more(_BETWEEN)
+            started.process.send_signal(signal.SIGHUP)
+            assert [await started.told(), await started.told()] == [b"RELOADING=1", b"READY=1"]
+        await load.more(_BETWEEN)

@@ -101,10 +101,10 @@ def test_a_socket_is_for_the_address_with_its_port() -> None:
         port = held.getsockname()[1]
         inherited = InheritedSockets([held])
 
-        assert inherited.claim(SocketAddress(None, port + 1)) is None
-        assert inherited.claim(Path("/run/registry.sock")) is None
-        assert inherited.claim(SocketAddress(None, port)) is held
-        assert inherited.claim(SocketAddress(None, port)) is None
+        assert inherited.claim(SocketAddress(None, port + 1)) == []
+        assert inherited.claim(Path("/run/registry.sock")) == []
+        assert inherited.claim(SocketAddress(None, port)) == [held]
+        assert inherited.claim(SocketAddress(None, port)) == []
 
 
 async def test_a_unix_socket_is_for_its_path(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_variables_for_another_process_are_not_ours(environ: dict[str, str]) -> 
     """And they are not handed on to children."""
     inherited = InheritedSockets.of_process(environ)
 
-    assert inherited.claim(SocketAddress(None, 5000)) is None
+    assert inherited.claim(SocketAddress(None, 5000)) == []
     assert environ == {}
 
 

@@ -18,7 +18,7 @@ Configuration = Annotated[
 
 
 def serve(configuration: Configuration = None) -> None:
-    """Run the mirror until SIGTERM or SIGINT.
+    """Run the mirror until SIGTERM or SIGINT; SIGHUP loads the configuration anew.
 
     Exit status: 0 after a graceful stop, 1 for a configuration or an address that cannot be
     used, as distribution.

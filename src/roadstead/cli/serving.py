@@ -14,7 +14,7 @@ def run(configuration: str | None) -> int:
     """Load the configuration and serve; return the exit status."""
     path = find_configuration(configuration, os.environ)
     try:
-        asyncio.run(runtime.serve(load(path, os.environ)))
+        asyncio.run(runtime.serve(lambda: load(path, os.environ)))
     except ConfigError as error:
         tell_problems(path, error)
         return 1

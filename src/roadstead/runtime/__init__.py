@@ -3,6 +3,7 @@
 The only package that knows all concrete classes.
 """
 
-from roadstead.runtime.process import Running, running, serve
+from roadstead.runtime.generations import serve
+from roadstead.runtime.process import Running, running
 
 __all__ = ["Running", "running", "serve"]

@@ -1,6 +1,8 @@
 """Opens the listeners: the main one, those of single upstreams, and the debug one."""
 
+import asyncio
 import logging
+import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -46,6 +48,7 @@ class Listeners:
         """
         self._stack = stack
         self._inherited = inherited
+        self._listeners: list[Listener] = []
         self._drain_seconds = settings.http.draintimeout.total_seconds()
         self._guard = make_guard(settings)
         self._context = tls.context if tls is not None else None
@@ -59,8 +62,8 @@ class Listeners:
         """
         listener = self._listener(app, app.repeats, guard=self._guard)
         handed_over = self._inherited.claim(address)
-        if handed_over is not None:
-            _log.info("listening on %s, from systemd%s", handed_over.getsockname(), self._suffix)
+        if handed_over:
+            _log.info("listening on %s, handed over%s", handed_over[0].getsockname(), self._suffix)
             return await listener.listen_on(handed_over, context=self._context)
         if isinstance(address, Path):
             await listener.listen_unix(address)
@@ -101,7 +104,7 @@ class Listeners:
         )
         listener = self._listener(app)
         handed_over = self._inherited.claim(address)
-        if handed_over is not None:
+        if handed_over:
             port = await listener.listen_on(handed_over)
         else:
             port = await listener.listen_tcp(address.host, address.port)
@@ -110,9 +113,23 @@ class Listeners:
             _log.info("providing prometheus metrics on %s", prometheus.path)
         return port
 
+    def sockets(self) -> list[socket.socket]:
+        """Return duplicates of all listening sockets, for whoever takes over."""
+        return [one for listener in self._listeners for one in listener.sockets()]
+
+    def stop_accepting(self) -> None:
+        """Take no new connection; those that are open go on."""
+        for listener in self._listeners:
+            listener.stop_accepting()
+
+    async def finish(self) -> None:
+        """Wait until all requests under way are answered, however long that takes."""
+        await asyncio.gather(*(listener.finish() for listener in self._listeners))
+
     def _listener(
         self, app: RequestHandler, repeats: Repeats | None = None, *, guard: Guard | None = None
     ) -> Listener:
         listener = Listener(app, drain_seconds=self._drain_seconds, repeats=repeats, guard=guard)
+        self._listeners.append(listener)
         self._stack.push_async_callback(listener.aclose)
         return listener

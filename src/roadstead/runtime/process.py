@@ -1,10 +1,8 @@
-"""The life of the process: start everything, serve, stop gracefully."""
+"""One running mirror: start everything, serve, stop gracefully."""
 
 import asyncio
 import contextlib
 import logging
-import os
-import signal
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -27,12 +25,10 @@ from roadstead.runtime.observability import RequestLogs, make_checks, start_logg
 from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.removals import following_removals
 from roadstead.runtime.status import StatusBoard
-from roadstead.runtime.systemd import InheritedSockets, notify
+from roadstead.runtime.systemd import InheritedSockets
 from roadstead.runtime.upstreams import open_mirrors
-from roadstead.runtime.warmup import settle, warm_up_soon
 from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
-from roadstead.server.limits import raise_descriptor_limit
 from roadstead.server.registry import RegistryHandlers
 from roadstead.server.tls import ServerTls
 from roadstead.storage.filesystem import FilesystemStore
@@ -60,16 +56,8 @@ class Running:
     debug_port: int | None
     upstream_ports: dict[str, int]
     readiness: Readiness
+    listeners: Listeners
     tls: ServerTls | None = None
-
-    def reload(self) -> None:
-        """Read the files again that need no restart; for SIGHUP."""
-        if self.tls is not None:
-            self.tls.reload()
-        _log.info(
-            "files of certificates, keys, users and credentials are read again when they change; "
-            "other settings need a restart"
-        )
 
     async def stand_down(self, seconds: float, *, hurry: asyncio.Event) -> None:
         """Go on serving for so long, but say to whoever asks that this mirror is about to stop.
@@ -82,33 +70,6 @@ class Running:
             _log.info("standing down; serving for %g s more", seconds)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(hurry.wait(), seconds)
-
-
-async def serve(loaded: Loaded) -> None:
-    """Run the mirror until SIGTERM or SIGINT.
-
-    Raises:
-        OSError: an address cannot be bound, or a TLS file cannot be used.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    raise_descriptor_limit()
-    notify_socket = os.environ.pop("NOTIFY_SOCKET", None)
-    inherited = InheritedSockets.of_process(os.environ)
-    async with running(loaded, inherited=inherited) as mirror:
-        loop.add_signal_handler(signal.SIGHUP, mirror.reload)
-        notify("READY=1", notify_socket)
-        settle()
-        warming = warm_up_soon()
-        await stop.wait()
-        warming.cancel()
-        notify("STOPPING=1", notify_socket)
-        stop.clear()
-        await mirror.stand_down(loaded.settings.http.shutdowndelay.total_seconds(), hurry=stop)
-        _log.info("stopping; requests under way may finish")
-    _log.info("stopped")
 
 
 @contextlib.asynccontextmanager
@@ -167,6 +128,7 @@ async def running(
             upstream_ports=upstream_ports,
             readiness=readiness,
             tls=tls,
+            listeners=listeners,
         )
 
 

@@ -1,5 +1,6 @@
 """What systemd hands to a service, and what it wants to hear: sockets and notifications.
 
+Sockets can also come from an earlier generation of the same process (runtime/generations.py).
 A socket that systemd holds outlives a restart: connections that arrive meanwhile wait in it
 (systemd.socket(5), sd_listen_fds(3)). Notifications tell when the mirror serves and when it
 stops (sd_notify(3)). Where neither variable is set nothing happens.
@@ -43,29 +44,36 @@ class InheritedSockets:
             one.settimeout(0)
         return cls(sockets)
 
-    def claim(self, address: SocketAddress | Path) -> socket.socket | None:
-        """Return the socket for a configured address: the same port, or the same path.
+    def claim(self, address: SocketAddress | Path) -> list[socket.socket]:
+        """Return the sockets for a configured address: the same port, or the same path.
 
-        The host is systemd's to choose: ``ListenStream=5000`` is every interface.
+        The host is systemd's to choose: ``ListenStream=5000`` is every interface. There may be
+        two, for IPv4 and IPv6.
         """
-        for one in self._sockets:
-            name = one.getsockname()
-            found = name[1] if isinstance(name, tuple) else Path(os.fsdecode(name))
-            wanted = address if isinstance(address, Path) else address.port
-            if found == wanted:
-                self._sockets.remove(one)
-                return one
-        return None
+        wanted = address if isinstance(address, Path) else address.port
+        found = [one for one in self._sockets if _place(one) == wanted]
+        self._sockets = [one for one in self._sockets if one not in found]
+        return found
 
     def report_unclaimed(self) -> None:
         """Warn of sockets that no listener was for: their clients would wait for ever."""
         for one in self._sockets:
             _log.warning(
-                "systemd handed over a socket at an address that is not configured; it is closed",
+                "a socket was handed over whose address is not configured; it is closed",
                 extra={"fields": {"address": str(one.getsockname())}},
             )
+        self.close()
+
+    def close(self) -> None:
+        """Close what was not claimed. Idempotent."""
+        for one in self._sockets:
             one.close()
         self._sockets.clear()
+
+
+def _place(one: socket.socket) -> int | Path:
+    name = one.getsockname()
+    return int(name[1]) if isinstance(name, tuple) else Path(os.fsdecode(name))
 
 
 def notify(state: str, socket_path: str | None) -> None:

@@ -5,10 +5,9 @@ import errno
 import socket
 import ssl
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
-
-from aiohttp import web
 
 from roadstead.server.connection import RequestHandler, Server
 from roadstead.server.limits import Guard, LimitRules
@@ -37,7 +36,8 @@ class Listener:
         guard = guard or Guard(LimitRules())
         self._server = Server(handler, repeats, guard=guard)
         self._handshake_seconds = min(_LONGEST_HANDSHAKE_SECONDS, guard.rules.idle_seconds)
-        self._runner = web.ServerRunner(self._server, shutdown_timeout=drain_seconds)
+        self._drain_seconds = drain_seconds
+        self._servers: list[asyncio.Server] = []
 
     async def listen_tcp(
         self, host: str | None, port: int, *, context: ssl.SSLContext | None = None
@@ -48,15 +48,17 @@ class Listener:
             OSError: the address cannot be bound.
         """
         await self._start(context, host=host, port=port)
-        bound: int = self._runner.addresses[0][1]
+        bound: int = self._servers[0].sockets[0].getsockname()[1]
         return bound
 
     async def listen_on(
-        self, inherited: socket.socket, *, context: ssl.SSLContext | None = None
+        self, inherited: Sequence[socket.socket], *, context: ssl.SSLContext | None = None
     ) -> int | None:
-        """Serve a socket that listens already; return its port, None for a unix socket."""
-        await self._start(context, sock=inherited)
-        name = inherited.getsockname()
+        """Serve sockets that listen already; return their port, None for a unix socket."""
+        for one in inherited:
+            # Of a unix socket too: it is the same to accept, and nothing unlinks its path.
+            await self._start(context, sock=one)
+        name = inherited[0].getsockname()
         return name[1] if isinstance(name, tuple) else None
 
     async def listen_unix(self, path: Path) -> None:
@@ -66,51 +68,46 @@ class Listener:
             OSError: the path is taken by something else or in use, or cannot be bound.
         """
         _remove_stale_socket(path)
-        await self._runner.setup()
-        await web.UnixSite(self._runner, path, backlog=_BACKLOG).start()
+        bound = socket.socket(socket.AF_UNIX)
+        try:
+            bound.bind(str(path))
+        except OSError:
+            bound.close()
+            raise
+        await self.listen_on([bound])
+
+    def sockets(self) -> list[socket.socket]:
+        """Return duplicates of the listening sockets, for whoever takes over."""
+        return [one.dup() for server in self._servers for one in server.sockets]
+
+    def stop_accepting(self) -> None:
+        """Take no new connection; those that are open go on. Idempotent."""
+        for server in self._servers:
+            server.close()
 
     async def _start(self, context: ssl.SSLContext | None, **where: Any) -> None:  # noqa: ANN401 - those of create_server
-        await self._runner.setup()
         if context is not None:
+            # A connection becomes one of the guard's when its handshake is over.
             where["ssl_handshake_timeout"] = self._handshake_seconds
-        await _Site(self._runner, self._server, context, **where).start()
+        loop = asyncio.get_running_loop()
+        self._servers.append(
+            await loop.create_server(self._server, ssl=context, backlog=_BACKLOG, **where)
+        )
 
     async def aclose(self) -> None:
         """Stop listening, let requests under way finish within the drain time, close."""
-        await self._runner.cleanup()
+        await self._close(self._drain_seconds)
 
+    async def finish(self) -> None:
+        """As ``aclose``, but without a limit of time."""
+        await self._close(None)
 
-class _Site(web.BaseSite):
-    """aiohttp's sites, with a limit on TLS handshakes.
-
-    A connection becomes one of the guard's when its handshake is over.
-    """
-
-    __slots__ = ("_make", "_where")
-
-    def __init__(
-        self,
-        runner: web.ServerRunner,
-        make: Server,
-        context: ssl.SSLContext | None,
-        **where: Any,  # noqa: ANN401 - those of create_server
-    ) -> None:
-        """``where`` is for ``create_server``."""
-        super().__init__(runner, ssl_context=context, backlog=_BACKLOG)
-        self._make = make
-        self._where = where
-
-    @property
-    def name(self) -> str:
-        """See aiohttp."""
-        return str(self._where)
-
-    async def start(self) -> None:
-        """See aiohttp."""
-        await super().start()
-        self._server = await asyncio.get_running_loop().create_server(
-            self._make, ssl=self._ssl_context, backlog=self._backlog, **self._where
-        )
+    async def _close(self, drain_seconds: float | None) -> None:
+        self.stop_accepting()
+        # What has arrived becomes a request before idle connections are closed.
+        await asyncio.sleep(0)
+        self._server.pre_shutdown()
+        await self._server.shutdown(drain_seconds)
 
 
 def _remove_stale_socket(path: Path) -> None:
