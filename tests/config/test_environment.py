@@ -292,3 +292,42 @@ def test_the_origin_of_a_path_is_the_nearest_variable(path: str, variable: str |
     }
 
     assert origin(path, origins) == variable
+
+
+@pytest.mark.parametrize(
+    ("text", "variable", "name"),
+    [
+        ("", "UPSTREAMS_GHCR_IO_TAGTTL", "ghcr.io"),
+        ("", "UPSTREAMS_GHCR.IO_TAGTTL", "ghcr.io"),
+        ("", "UPSTREAMS_PUBLIC_ECR_AWS_TAGTTL", "public.ecr.aws"),
+        ("upstreams: {ghcr.io: {}}", "UPSTREAMS_GHCR_IO_TAGTTL", "ghcr.io"),
+        ("upstreams: {'my-reg.corp:5000': {}}", "UPSTREAMS_MY_REG_CORP_5000_TAGTTL", None),
+        # The name of a key may be part of a registry's name, which the file then has.
+        ("upstreams: {reg.ca: {}}", "UPSTREAMS_REG_CA_TAGTTL", "reg.ca"),
+        ("upstreams: {ghcr: {}}", "UPSTREAMS_GHCR_TAGTTL", "ghcr"),
+    ],
+)
+def test_an_upstream_with_dots_in_its_name_is_reached(
+    text: str, variable: str, name: str | None
+) -> None:
+    """From a shell too, whose variables have none: with underscores in their place."""
+    result = overridden(text, **{variable: "5m"})
+
+    assert (result.notices, result.problems) == ([], [])
+    assert result.document["upstreams"] == {name or "my-reg.corp:5000": {"tagttl": "5m"}}
+
+
+def test_a_whole_upstream_is_set_by_one_variable() -> None:
+    """Where the file has its name."""
+    result = overridden("upstreams: {ghcr.io: {}}", UPSTREAMS_GHCR_IO="{tagttl: 5m}")
+
+    assert result.document["upstreams"] == {"ghcr.io": {"tagttl": "5m"}}
+
+
+@pytest.mark.parametrize("variable", ["UPSTREAMS_GHCR_IO_TAGTLL", "UPSTREAMS_GHCR_TAGTLL"])
+def test_a_mistaken_key_of_an_upstream_is_a_warning(variable: str) -> None:
+    """Nothing is set, least of all an upstream of a strange name."""
+    result = overridden("upstreams: {ghcr.io: {}}", **{variable: "5m"})
+
+    assert [notice.path for notice in result.notices] == [f"REGISTRY_{variable}"]
+    assert result.document == {"upstreams": {"ghcr.io": {}}}

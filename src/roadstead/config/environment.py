@@ -4,12 +4,14 @@ Rules kept: variables are applied in order, parents before children; each part o
 walks one level; values are YAML; an unknown name is a warning. Rules repaired: YAML's names
 are understood beside those of Go's fields; maps inside free-form maps can be entered; lists
 have indexes in order of number; what is no YAML is taken as it stands where a scalar is
-expected, so that a password may begin with ``@``; a name that leads nowhere inside
+expected, so that a password may begin with ``@``; underscores stand for what no shell lets into
+a name, such as the dot in ``upstreams.ghcr.io``; a name that leads nowhere inside
 ``storage`` or ``auth`` is a warning and not a new driver, for Kubernetes makes such variables
 (``REGISTRY_AUTH_SERVICE_HOST``) from the names of services.
 """
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,6 +28,7 @@ CONFIGURATION_PATH: Final = "REGISTRY_CONFIGURATION_PATH"
 
 _NAMED_BY_SCALAR = frozenset({"storage", "auth"})
 _INDEX_DIGITS = 5
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9]")
 
 
 @dataclass(slots=True)
@@ -64,12 +67,12 @@ class _Override:
     path: str = ""
     walked: str = PREFIX
 
-    def into(self, name: str | int) -> "_Override":
+    def into(self, name: str | int, count: int = 1) -> "_Override":
         return _Override(
             payload=self.payload,
-            parts=self.parts[1:],
+            parts=self.parts[count:],
             path=join(self.path, name),
-            walked=f"{self.walked}{self.parts[0]}_",
+            walked=f"{self.walked}{'_'.join(self.parts[:count])}_",
         )
 
 
@@ -146,10 +149,34 @@ def _struct(value: Value, node: Node, change: _Override) -> tuple[dict[str, Valu
 def _entry(value: Value, node: Node, change: _Override) -> tuple[Value, str]:
     """Walk into a map: an existing key in any case, else a new one in lower case."""
     entries = _mapping(value, change)
-    part = change.parts[0]
-    name = next((name for name in entries if name.upper() == part), part.lower())
-    new, path = _step(entries.get(name), node, change.into(name))
+    name, count = _entry_name(entries, node, change.parts)
+    new, path = _step(entries.get(name), node, change.into(name, count))
     return {**entries, name: new}, path
+
+
+def _entry_name(
+    entries: Mapping[str, Value], node: Node, parts: tuple[str, ...]
+) -> tuple[str, int]:
+    """Find out which entry of a map is meant, and how many parts its name takes.
+
+    A shell's variables have no dots in their names, which those of registries have:
+    ``GHCR_IO_TAGTTL`` is ``tagttl`` of ``ghcr.io``. Only sections are entered so, since their
+    keys tell where the name ends.
+    """
+    longest = len(parts) if node.names else 1
+    for count in range(longest, 0, -1):
+        spelled = "_".join(parts[:count])
+        for name in entries:
+            if name.upper() == spelled or (count > 1 and _spelled(name) == spelled):
+                return name, count
+    ends = [at for at in range(1, longest) if node.by_variable(parts[at]) is not None]
+    count = ends[0] if ends else 1
+    return ".".join(parts[:count]).lower(), count
+
+
+def _spelled(name: str) -> str:
+    """Write a name as a shell's variable can."""
+    return _NO_NAME.sub("_", name).upper()
 
 
 def _element(value: Value, node: Node, change: _Override) -> tuple[Value, str]:
