@@ -1,11 +1,15 @@
 """What would become of a pull, told without asking anybody."""
 
+from pathlib import Path
+
 import pytest
 
-from roadstead.errors import InvalidReferenceError
+from roadstead.errors import InvalidReferenceError, UpstreamError
 from roadstead.mirror.explain import split_reference
+from roadstead.mirror.freshness import FreshnessRules
 from roadstead.oci.digest import Digest
-from tests.support.rig import APP, Rig
+from roadstead.oci.reference import Tag
+from tests.support.rig import APP, Rig, make_rig
 
 DIGEST = Digest.of(b"x")
 
@@ -73,6 +77,39 @@ async def test_a_failing_upstream_is_named(rig: Rig) -> None:
 
     assert explanation.outcome == "stale"
     assert rig.upstream.host in (explanation.last_failure or "")
+
+
+async def test_a_manifest_that_would_not_be_served_stale_is_said_to_be_refused(rig: Rig) -> None:
+    """Its blobs are not held and upstream is away; a client gets upstream's failure."""
+    rig.upstream.add_image(APP, tag="latest")
+    await rig.mirror.manifest(APP, Tag("latest"))
+    await rig.upstream.stop()
+    rig.clock.advance(61)
+    with pytest.raises(UpstreamError):
+        await rig.mirror.manifest(APP, Tag("latest"))
+    rig.clock.advance(3)
+
+    explanation = await rig.mirrors.explain("library/app")
+
+    assert explanation.outcome == "refused"
+    assert "blobs" in explanation.reason
+    assert explanation.asked_again_in_seconds == 7
+    assert (explanation.blobs_held, explanation.blobs_known) == (0, 3)
+
+
+async def test_what_is_too_old_is_said_to_be_refused(tmp_path: Path) -> None:
+    """The limit is named."""
+    async with make_rig(tmp_path, rules=FreshnessRules(stale_limit=100)) as rig:
+        await rig.hold(rig.upstream.add_image(APP, tag="latest"))
+        await rig.upstream.stop()
+        rig.clock.advance(101)
+        with pytest.raises(UpstreamError):
+            await rig.mirror.manifest(APP, Tag("latest"))
+
+        explanation = await rig.mirrors.explain("library/app")
+
+    assert explanation.outcome == "refused"
+    assert "staleforhours" in explanation.reason
 
 
 async def test_a_digest_is_held_for_ever(rig: Rig) -> None:

@@ -15,12 +15,14 @@ from roadstead.errors import (
     UpstreamUnauthorizedError,
 )
 from roadstead.mirror.freshness import FreshnessRules
+from roadstead.mirror.manifests import Manifests
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import Tag
 from roadstead.simulator import faults
 from roadstead.simulator.faults import RequestKind
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
+from roadstead.upstream.client import RegistryUpstream
 from tests.support.rig import APP, OTHER, Rig, make_rig, read_all
 
 LATEST = Tag("latest")
@@ -141,6 +143,58 @@ async def test_a_held_tag_outlives_any_trouble_upstream(rig: Rig, trouble: fault
     assert manifest.outcome is Outcome.STALE
     assert manifest.age_seconds == 3600
     assert manifest.stale_reason
+
+
+async def test_every_answer_by_tag_tells_its_age_and_the_next_question(rig: Rig) -> None:
+    """Whether it is fetched, held, confirmed or stale."""
+    rig.upstream.add_image(APP, tag="latest")
+    told = []
+    for seconds in (0, 20, 41):
+        rig.clock.advance(seconds)
+        told.append(await rig.mirror.manifest(APP, LATEST))
+    rig.upstream.inject(faults.Status(429), kind=RequestKind.MANIFEST)
+    for seconds in (61, 4):
+        rig.clock.advance(seconds)
+        told.append(await rig.mirror.manifest(APP, LATEST))
+
+    assert [(one.outcome, one.age_seconds, one.fresh_for_seconds) for one in told] == [
+        (Outcome.MISS, 0, 60),
+        (Outcome.HIT, 20, 40),
+        (Outcome.REVALIDATED, 0, 60),
+        (Outcome.STALE, 61, 10),
+        (Outcome.STALE, 65, 6),
+    ]
+
+
+async def test_a_stretched_tag_tells_when_it_is_asked_for_again(rig: Rig) -> None:
+    """With a tenth of the quota left five times as late as usual."""
+    rig.upstream.add_image(APP, tag="latest")
+    async with RegistryUpstream(rig.upstream.url) as client:
+        manifests = Manifests(
+            store=rig.store,
+            upstream=client,
+            rules=FreshnessRules(),
+            observe=rig.events.append,
+            budget=lambda: 0.1,
+            clock=rig.clock,
+        )
+        await manifests.by_tag(APP, LATEST)
+        rig.clock.advance(100)
+        later = await manifests.by_tag(APP, LATEST)
+        await manifests.aclose()
+
+    assert (later.outcome, later.fresh_for_seconds) == (Outcome.HIT, 200)
+
+
+async def test_an_immutable_tag_is_never_asked_for_again(tmp_path: Path) -> None:
+    """There is no time to tell."""
+    async with make_rig(tmp_path, rules=FreshnessRules(immutable=re.compile("latest"))) as rig:
+        rig.upstream.add_image(APP, tag="latest")
+        await rig.mirror.manifest(APP, LATEST)
+        rig.clock.advance(1000)
+        later = await rig.mirror.manifest(APP, LATEST)
+
+    assert (later.outcome, later.age_seconds, later.fresh_for_seconds) == (Outcome.HIT, 1000, None)
 
 
 async def test_a_stopped_upstream_is_left_alone_for_a_while(rig: Rig) -> None:

@@ -88,9 +88,29 @@ def test_an_unknown_namespace_is_never_answered_from_another_upstream() -> None:
 
 
 def test_path_and_namespace_that_disagree_are_refused() -> None:
-    """Nobody can say which of the two was meant."""
+    """Nobody can say which of the two was meant, wherever in the path the name stands."""
     with pytest.raises(NamespaceConflictError):
         route("ghcr.io/org/app", Hints(namespace="quay.io"))
+    with pytest.raises(NamespaceConflictError):
+        route("org/app", Hints(prefix="ghcr.io", namespace="quay.io"))
+
+
+@pytest.mark.parametrize(
+    ("repository", "hints", "heeded"),
+    [
+        ("org/app", Hints(namespace="ghcr.io"), True),
+        ("ghcr.io/org/app", Hints(namespace="ghcr.io"), True),
+        ("org/app", Hints(prefix="ghcr", namespace="ghcr.io"), True),
+        ("ghcr.io/org/app", Hints(namespace="mirror:5000"), False),
+        ("ghcr.io/org/app", Hints(), False),
+        ("org/app", Hints(listener="ghcr.io"), False),
+    ],
+)
+def test_it_is_told_whether_the_namespace_was_heeded(
+    repository: str, hints: Hints, *, heeded: bool
+) -> None:
+    """Also where it says what the path says too; an answer then repeats it."""
+    assert ROUTER.route(RepositoryName(repository), hints).heeds_namespace is heeded
 
 
 def test_an_upstream_is_no_repository() -> None:

@@ -57,7 +57,8 @@ async def test_upstreams_never_mix(
             async with client.get(url_of(mirror) + form.format(app=APP)) as response:
                 assert await response.read() == named.content
                 assert response.headers["X-Roadstead-Upstream"] == "other"
-                assert response.headers.get("OCI-Namespace") in (None, "other")
+                repeated = "other" if "ns=" in form else None
+                assert response.headers.get("OCI-Namespace") == repeated
         async with client.get(url_of(mirror) + "/v2/_catalog") as response:
             assert await response.json() == {"repositories": [APP, f"other/{APP}"]}
 

@@ -38,6 +38,9 @@ def explain(
         typer.echo(json.dumps(document, indent=2))
         return
     table = Table(title=reference, show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    # A digest that is cut is of no use.
+    table.add_column(overflow="fold")
     for key, label in _LABELS.items():
         if document.get(key) not in (None, ""):
             table.add_row(label, _shown(key, document[key]))

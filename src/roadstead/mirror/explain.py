@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from roadstead.errors import RoadsteadError
+from roadstead.errors import RepositoryDeniedError, RoadsteadError
 from roadstead.mirror.freshness import Decision
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.usable import count_blobs
@@ -31,8 +31,8 @@ class Explanation:
     """What would become of a pull.
 
     ``by`` says what chose the upstream: path, ns, prefix, listener, host or default. ``outcome``
-    is hit, revalidate, stale, miss or denied, and ``reason`` says why. Blobs are those of the
-    image, or of all held images of an index.
+    is hit, revalidate, stale, refused, miss or denied, and ``reason`` says why. Blobs are those
+    of the image, or of all held images of an index.
     """
 
     reference: str
@@ -96,14 +96,16 @@ async def explain(
             reason=str(refusal) if refusal else "not held: it is fetched from upstream",
         )
     outcome, reason = ("hit", "held by its digest, which never changes")
-    age = fresh_for = failure = None
+    age = asked_again = failure = None
     if examined is not None:
         state = examined.state
         outcome, reason = _WORDS[examined.decision]
-        age, fresh_for = examined.age_seconds, examined.fresh_for_seconds
-        failure = str(state.failure) if state.failure is not None else None
         if state.is_immutable:
-            fresh_for, reason = None, "held, and the tag never moves (immutabletags)"
+            reason = "held, and the tag never moves (immutabletags)"
+        if examined.refusal is not None:
+            outcome, reason = "refused", examined.refusal
+        age, asked_again = examined.age_seconds, examined.asked_again_in_seconds
+        failure = str(state.failure) if state.failure is not None else None
     blobs_held, blobs_known = await count_blobs(store, repository, held.content)
     return Explanation(
         reference=text,
@@ -115,7 +117,7 @@ async def explain(
         digest=str(held.descriptor.digest),
         media_type=held.descriptor.media_type,
         age_seconds=age,
-        asked_again_in_seconds=fresh_for,
+        asked_again_in_seconds=asked_again,
         last_failure=failure,
         blobs_held=blobs_held,
         blobs_known=blobs_known,
@@ -124,4 +126,5 @@ async def explain(
 
 def denied(text: str, error: RoadsteadError) -> Explanation:
     """Explain a reference that no upstream is asked for."""
-    return Explanation(reference=text, outcome="denied", reason=str(error))
+    upstream = error.upstream if isinstance(error, RepositoryDeniedError) else ""
+    return Explanation(reference=text, upstream=upstream, outcome="denied", reason=str(error))

@@ -98,6 +98,18 @@ def fresh_for(state: TagState, now: float, rules: FreshnessRules, *, budget: flo
     return max(0.0, state.confirmed_at + rules.tag_ttl * stretch(budget) - now)
 
 
+def asked_again_in(
+    state: TagState, now: float, rules: FreshnessRules, *, budget: float = 1.0
+) -> float | None:
+    """Return in how many seconds a request leads to a question upstream; None is never."""
+    if state.is_immutable:
+        return None
+    fresh = fresh_for(state, now, rules, budget=budget)
+    if fresh > 0 or state.failed_at is None or now < state.failed_at:
+        return fresh
+    return max(0.0, state.failed_at + rules.retry_after_failure - now)
+
+
 def may_be_stale(state: TagState, now: float, rules: FreshnessRules) -> bool:
     """Say whether the tag may still be served although upstream cannot confirm it."""
     return rules.stale_limit is None or state.age(now) <= rules.stale_limit

@@ -30,8 +30,8 @@ from roadstead.mirror.freshness import (
     Decision,
     FreshnessRules,
     TagState,
+    asked_again_in,
     decide,
-    fresh_for,
     may_be_stale,
 )
 from roadstead.mirror.platforms import PlatformRules
@@ -65,12 +65,17 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExaminedTag:
-    """A held tag, and what would become of a request for it."""
+    """A held tag, and what would become of a request for it.
+
+    ``asked_again_in_seconds`` is None if upstream is never asked; ``refusal`` is why what is held
+    would not be served although upstream cannot confirm it.
+    """
 
     state: TagState
     decision: Decision
     age_seconds: float
-    fresh_for_seconds: float
+    asked_again_in_seconds: float | None
+    refusal: str | None
 
 
 class Manifests:
@@ -147,15 +152,17 @@ class Manifests:
         state = await self._tag_state(repository, tag)
         held = await self._read(repository, state.digest) if state is not None else None
         if state is None or held is None:
-            return await self._fetch_once(
+            answer = await self._fetch_once(
                 (repository, tag), lambda: self._fetch_tag(repository, tag)
             )
-        now = self._clock()
+            return self._dated_now(answer, repository, tag)
+        now, budget = self._clock(), 1.0
         decision = decide(state, now, self._rules)
         if decision is Decision.REVALIDATE:
-            decision = decide(state, now, self._rules, budget=self._budget())
+            budget = self._budget()
+            decision = decide(state, now, self._rules, budget=budget)
         if decision is Decision.SERVE:
-            return self._dated(held, state)
+            return self._dated(held, state, budget)
         if decision is Decision.SERVE_STALE:
             return await self._stale(repository, held, state)
         return await self._revalidate(repository, tag, state, held)
@@ -166,11 +173,17 @@ class Manifests:
         if state is None:
             return None
         now, budget = self._clock(), self._budget()
+        decision = decide(state, now, self._rules, budget=budget)
+        held = await self._read(repository, state.digest)
+        refusal = None
+        if decision is Decision.SERVE_STALE and held is not None:
+            refusal = await self._why_not_stale(repository, held, state)
         return ExaminedTag(
             state=state,
-            decision=decide(state, now, self._rules, budget=budget),
+            decision=decision,
             age_seconds=state.age(now),
-            fresh_for_seconds=fresh_for(state, now, self._rules, budget=budget),
+            asked_again_in_seconds=asked_again_in(state, now, self._rules, budget=budget),
+            refusal=refusal,
         )
 
     async def held(self, repository: RepositoryName, digest: Digest) -> ServedManifest | None:
@@ -218,7 +231,7 @@ class Manifests:
         except (UpstreamError, UnknownContentError, ContentError) as error:
             self._note_failure(state, error)
         else:
-            return answer
+            return self._dated_now(answer, repository, tag)
         return await self._stale(repository, held, state)
 
     async def _fetch_once(
@@ -252,18 +265,32 @@ class Manifests:
     ) -> ServedManifest:
         """Serve what upstream cannot confirm, unless it is too old or of no use to the client."""
         failure = state.failure
-        if failure is not None:
-            if not may_be_stale(state, self._clock(), self._rules):
-                raise failure
-            if isinstance(failure, _OUTAGES) and not await is_usable(
-                self._store, repository, held.content
-            ):
-                raise failure
+        if failure is not None and await self._why_not_stale(repository, held, state) is not None:
+            # Or its traceback would grow with each time that it is raised.
+            raise failure.with_traceback(None)
         return replace(
             self._dated(held, state), outcome=Outcome.STALE, stale_reason=str(failure or "")
         )
 
-    def _dated(self, held: ServedManifest, state: TagState) -> ServedManifest:
+    async def _why_not_stale(
+        self, repository: RepositoryName, held: ServedManifest, state: TagState
+    ) -> str | None:
+        """Say why what is held is not served unconfirmed; None if it is."""
+        if not may_be_stale(state, self._clock(), self._rules):
+            return "held, but too old to be served unconfirmed (staleforhours)"
+        is_outage = isinstance(state.failure, _OUTAGES)
+        if is_outage and not await is_usable(self._store, repository, held.content):
+            return "held without all of its blobs, which upstream does not give now"
+        return None
+
+    def _dated_now(
+        self, answer: ServedManifest, repository: RepositoryName, tag: Tag
+    ) -> ServedManifest:
+        """Date an answer that upstream has just given."""
+        state = self._tags.get((repository, tag))
+        return answer if state is None else self._dated(answer, state)
+
+    def _dated(self, held: ServedManifest, state: TagState, budget: float = 1.0) -> ServedManifest:
         now = self._clock()
         # Not replace(), which takes three times as long.
         return ServedManifest(
@@ -271,7 +298,7 @@ class Manifests:
             held.content,
             held.outcome,
             age_seconds=state.age(now),
-            fresh_for_seconds=fresh_for(state, now, self._rules),
+            fresh_for_seconds=asked_again_in(state, now, self._rules, budget=budget),
         )
 
     async def _tag_state(self, repository: RepositoryName, tag: Tag) -> TagState | None:

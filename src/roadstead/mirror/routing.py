@@ -59,13 +59,15 @@ class Destination:
     """Where a request goes: the upstream's configured name and the repository's stored name.
 
     ``by`` says what decided: prefix, path, ns, listener, host or default. ``own_name`` is
-    upstream's own name for the repository.
+    upstream's own name for the repository. ``heeds_namespace`` says that the request's ``ns``
+    named this upstream, alone or beside the path.
     """
 
     upstream: str
     repository: RepositoryName
     by: str
     own_name: str
+    heeds_namespace: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ class Router:
             rest = f"library/{rest}"
         if not rule.admits(rest):
             raise RepositoryDeniedError(rest, rules.name)
-        return Destination(rules.name, RepositoryName(f"{rules.store_prefix}{rest}"), by, rest)
+        stored = RepositoryName(f"{rules.store_prefix}{rest}")
+        heeds = self._by_name.get(hints.namespace or "") is rule
+        return Destination(rules.name, stored, by, rest, heeds_namespace=heeds)
 
     def owner(self, stored: RepositoryName) -> tuple[str, str]:
         """Return the upstream that a stored name belongs to, and upstream's own name for it."""
@@ -135,12 +139,14 @@ class Router:
         """Return the upstream, what is left of the repository's name, and what decided."""
         first, _, rest = repository.partition("/")
         in_path = self._by_name.get(first)
+        by_namespace = self._by_name.get(hints.namespace or "")
         if hints.prefix is not None:
             rule = self._named(hints.prefix)
+            if by_namespace not in (None, rule):
+                raise NamespaceConflictError(hints.prefix, hints.namespace or "")
             return rule, rest if in_path is rule else repository, "prefix"
-        by_namespace = self._by_name.get(hints.namespace) if hints.namespace else None
         if in_path is not None:
-            if by_namespace is not None and by_namespace is not in_path:
+            if by_namespace not in (None, in_path):
                 raise NamespaceConflictError(first, hints.namespace or "")
             return in_path, rest, "path"
         if hints.namespace:

@@ -35,8 +35,8 @@ def find_mirror(
     mirror, destination = mirrors.find(repository, incoming.hints)
     headers = incoming.common_headers
     headers["X-Roadstead-Upstream"] = destination.upstream
-    if destination.by == "ns":
-        # distribution-spec (main): who chooses by ``ns`` says so.
+    if destination.heeds_namespace:
+        # distribution-spec (main): who heeds ``ns`` says so.
         headers["OCI-Namespace"] = incoming.hints.namespace or ""
     return mirror, destination.repository
 
