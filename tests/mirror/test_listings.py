@@ -49,7 +49,8 @@ def add_referrer(rig: Rig, image: SimulatedImage, kind: str) -> Digest:
 
 async def referrers(rig: Rig, subject: Digest) -> list[str]:
     """Return the digests of all referrers."""
-    return [str(found["digest"]) for found in await rig.mirror.referrers(APP, subject)]
+    listing = await rig.mirror.referrers(APP, subject)
+    return [str(found["digest"]) for found in listing.descriptors]
 
 
 def asked(rig: Rig) -> int:
@@ -146,7 +147,7 @@ async def test_referrers_of_all_pages(rig: Rig) -> None:
     image = rig.upstream.add_image(APP)
     added = [add_referrer(rig, image, f"application/x.{name}") for name in ("sbom", "signature")]
 
-    found = await rig.mirror.referrers(APP, image.manifest_digest)
+    found = (await rig.mirror.referrers(APP, image.manifest_digest)).descriptors
 
     assert [entry["digest"] for entry in found] == list(map(str, added))
     assert [entry["artifactType"] for entry in found] == [
@@ -201,7 +202,8 @@ async def test_remembered_referrers_are_limited_by_their_size(rig: Rig) -> None:
                 APP, subject=image.descriptor, fields={"annotations": annotations}
             )
         for image in (*subjects, subjects[-1], subjects[0]):
-            assert len(await listings.referrers(APP, image.manifest_digest)) == 1
+            listing = await listings.referrers(APP, image.manifest_digest)
+            assert len(listing.descriptors) == 1
 
     assert asked(rig) == 11
 

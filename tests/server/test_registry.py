@@ -444,6 +444,9 @@ async def test_held_tags_are_listed_without_upstream(rig: Rig, client: ClientSes
     async with client.get(f"/v2/{APP}/tags/list", params={"n": "2"}) as response:
         assert await response.json() == {"name": APP, "tags": ["a", "b"]}
         assert 'rel="next"' in response.headers["Link"]
+        assert response.headers["X-Roadstead-Outcome"] == "stale"
+        assert rig.upstream.host in response.headers["X-Roadstead-Reason"]
+        assert response.headers["Warning"].startswith('299 - "stale: ')
     async with client.get("/v2/library/never/tags/list") as response:
         assert response.status == 502
 
@@ -484,6 +487,20 @@ async def test_the_catalog_lists_what_is_held(rig: Rig, client: ClientSession) -
         assert response.status == 400
 
 
+async def test_kept_referrers_are_said_to_be_stale(rig: Rig, client: ClientSession) -> None:
+    """A verifier can see that a newer signature may be missing."""
+    path = f"/v2/{APP}/referrers/{rig.upstream.add_image(APP).manifest_digest}"
+    async with client.get(path) as response:
+        assert response.status == 200
+    await rig.upstream.stop()
+    rig.clock.advance(61)
+
+    async with client.get(path) as response:
+        assert response.status == 200
+        assert response.headers["X-Roadstead-Outcome"] == "stale"
+        assert rig.upstream.host in response.headers["X-Roadstead-Reason"]
+
+
 async def test_referrers_are_an_index_filtered_here(rig: Rig, client: ClientSession) -> None:
     """From upstream's API, with the filter applied and said to be."""
     image = rig.upstream.add_image(APP)
@@ -498,7 +515,9 @@ async def test_referrers_are_an_index_filtered_here(rig: Rig, client: ClientSess
         assert response.headers["Content-Type"] == OCI_INDEX
         assert document["schemaVersion"] == 2
         assert len(document["manifests"]) == 2
+        assert response.headers["X-Roadstead-Outcome"] == "miss"
     async with client.get(path, params={"artifactType": "application/x.sbom"}) as response:
+        assert response.headers["X-Roadstead-Outcome"] == "hit"
         document = await response.json(content_type=None)
         assert [item["artifactType"] for item in document["manifests"]] == ["application/x.sbom"]
         assert response.headers["OCI-Filters-Applied"] == "artifactType"

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.reference import Tag
@@ -118,7 +118,28 @@ class HeldBlobReader:
 
 @dataclass(frozen=True, slots=True)
 class TagListing:
-    """Tags of one repository; ``last`` is set when there are more behind it."""
+    """Tags of one repository; ``last`` is set when there are more behind it.
+
+    ``stale_reason`` is why these are the tags that are held rather than upstream's.
+    """
 
     tags: list[Tag]
     last: str | None = None
+    stale_reason: str | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """Where the list comes from."""
+        return Outcome.MISS if self.stale_reason is None else Outcome.STALE
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersListing:
+    """Descriptors of all that refers to one manifest.
+
+    ``stale_reason`` is why they are those that upstream told last rather than now.
+    """
+
+    descriptors: list[dict[str, Any]]
+    outcome: Outcome
+    stale_reason: str | None = None

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cachetools import TTLCache
@@ -16,18 +17,27 @@ from roadstead.errors import (
     UpstreamError,
 )
 from roadstead.mirror.coalesce import Coalescer
-from roadstead.mirror.content import TagListing
+from roadstead.mirror.content import ReferrersListing, TagListing
 from roadstead.mirror.manifests import Manifests
 from roadstead.oci.digest import Digest
 from roadstead.oci.manifest import parse_manifest
 from roadstead.oci.reference import RepositoryName, Tag, referrers_tag
 from roadstead.storage.base import Store
 from roadstead.telemetry import events
+from roadstead.telemetry.events import Outcome
 from roadstead.upstream.base import Upstream
 
 _log = logging.getLogger("roadstead.mirror")
 
 _CACHED_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A list of referrers as a document, and why it is an old one."""
+
+    document: bytes
+    stale_reason: str | None = None
 
 
 class Listings:
@@ -57,7 +67,7 @@ class Listings:
         self._referrers: TTLCache[tuple[RepositoryName, Digest], bytes] = TTLCache(
             cached_bytes, ttl_seconds, timer=clock, getsizeof=lambda document: len(document) + 500
         )
-        self._questions: Coalescer[tuple[RepositoryName, Digest], bytes] = Coalescer()
+        self._questions: Coalescer[tuple[RepositoryName, Digest], _Told] = Coalescer()
 
     async def tags(
         self, repository: RepositoryName, *, limit: int | None, after: str | None
@@ -77,11 +87,11 @@ class Listings:
             held = await self._store.list_tags(repository)
             if held is None:
                 raise
-            return _page(held, limit=limit, after=after)
+            return replace(_page(held, limit=limit, after=after), stale_reason=str(error))
         tags = [Tag(tag) for tag in page.tags]
         return TagListing(tags, last=tags[-1] if page.has_more and tags else None)
 
-    async def referrers(self, repository: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
+    async def referrers(self, repository: RepositoryName, subject: Digest) -> ReferrersListing:
         """List the descriptors of all manifests that refer to ``subject``.
 
         From upstream's referrers API, else from the fallback tag of distribution-spec 1.1;
@@ -93,15 +103,19 @@ class Listings:
         """
         key = (repository, subject)
         document = self._referrers.get(key)
-        if document is None:
-            document, _ = await self._questions.run(key, lambda: self._ask(repository, subject))
-        return list(json.loads(document))
+        if document is not None:
+            return ReferrersListing(json.loads(document), Outcome.HIT)
+        told, joined = await self._questions.run(key, lambda: self._ask(repository, subject))
+        outcome = Outcome.JOINED if joined else Outcome.MISS
+        if told.stale_reason is not None:
+            outcome = Outcome.STALE
+        return ReferrersListing(json.loads(told.document), outcome, told.stale_reason)
 
     async def aclose(self) -> None:
         """Cancel running questions."""
         await self._questions.aclose()
 
-    async def _ask(self, repository: RepositoryName, subject: Digest) -> bytes:
+    async def _ask(self, repository: RepositoryName, subject: Digest) -> "_Told":
         """Return upstream's list of referrers as a document, or the one that is kept."""
         try:
             found = await self._upstream.list_referrers(repository, subject)
@@ -112,13 +126,13 @@ class Listings:
             kept = await self._store.read_referrers(repository, subject)
             if kept is None:
                 raise
-            return kept
+            return _Told(kept, stale_reason=str(error))
         document = json.dumps(found).encode()
         # One that would drive out most others is asked for each time.
         if len(document) < self._cached_bytes // 4:
             self._referrers[repository, subject] = document
         await self._keep(repository, subject, document)
-        return document
+        return _Told(document)
 
     async def _fallback(self, repository: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
         try:

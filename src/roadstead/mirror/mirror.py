@@ -2,10 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 from roadstead.mirror.blobs import Blobs
-from roadstead.mirror.content import BlobReader, HeldBlobReader, ServedManifest, TagListing
+from roadstead.mirror.content import (
+    BlobReader,
+    HeldBlobReader,
+    ReferrersListing,
+    ServedManifest,
+    TagListing,
+)
 from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.oci.digest import Digest
@@ -64,7 +69,7 @@ class Mirror:
         """List tags; see Listings."""
         return await self._listings.tags(repository, limit=limit, after=after)
 
-    async def referrers(self, repository: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
+    async def referrers(self, repository: RepositoryName, subject: Digest) -> ReferrersListing:
         """List referrers; see Listings."""
         return await self._listings.referrers(repository, subject)
 

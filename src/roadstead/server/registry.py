@@ -146,6 +146,8 @@ class RegistryHandlers:
         after = incoming.request.query.get("last")
         mirror, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
         listing = await mirror.tags(repository, limit=limit, after=after)
+        note_outcome(incoming, listing.outcome)
+        _add_staleness(incoming, listing.stale_reason)
         page = limit if limit is not None else len(listing.tags)
         return _json_response(
             {"name": endpoint.repository, "tags": listing.tags},
@@ -189,8 +191,10 @@ class RegistryHandlers:
         self, incoming: Incoming, endpoint: endpoints.ReferrersEndpoint
     ) -> web.Response:
         mirror, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
-        descriptors = await mirror.referrers(repository, endpoint.digest)
-        headers = {}
+        listing = await mirror.referrers(repository, endpoint.digest)
+        note_outcome(incoming, listing.outcome)
+        _add_staleness(incoming, listing.stale_reason)
+        descriptors, headers = listing.descriptors, {}
         wanted = incoming.request.query.get("artifactType")
         if wanted:
             descriptors = [item for item in descriptors if item.get("artifactType") == wanted]
@@ -242,6 +246,14 @@ def _freshness(manifest: ServedManifest) -> list[tuple[str, str]]:
     # containerd 2 shows 299 warnings to the user.
     warning = f'299 - "stale, last confirmed {age} s ago: {reason}"'
     return [*headers, ("Age", str(age)), (REASON, reason), ("Warning", warning)]
+
+
+def _add_staleness(incoming: Incoming, stale_reason: str | None) -> None:
+    """Say why a list is not upstream's of now."""
+    if stale_reason is not None:
+        reason = header_text(stale_reason)
+        incoming.common_headers[REASON] = reason
+        incoming.common_headers["Warning"] = f'299 - "stale: {reason}"'
 
 
 def _joined(incoming: Incoming, name: str) -> str | None:
