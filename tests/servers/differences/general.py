@@ -73,13 +73,13 @@ GENERAL: Final = (
             reason="where the answer comes from",
         )
         for cases, title, outcome in (
-            (HELD, "manifests and blobs that are held", "hit"),
-            (FETCHED, "manifests and blobs that are fetched", "miss"),
+            (HELD, "what is held", "hit"),
+            (FETCHED, "what is fetched", "miss"),
         )
     ),
     only_ours(
-        TAGS - FETCHED,
-        title="tags that are held",
+        TAGS,
+        title="manifests by tag",
         X_Roadstead_Age="<seconds>",
         X_Roadstead_Fresh_For="<seconds>",
         reason="when upstream last confirmed the tag, and for how long that will do",

@@ -56,12 +56,11 @@ HELD_BLOBS: Final = (
     | named("Range: *", "HEAD with Range", "If-Range *", "blob, If-None-Match *")
 ) - BAD_RANGES
 
-FETCHED: Final = COLD_BLOBS | named("GET tag, cold", "manifest by digest, cold")
-HELD: Final = (TAGS | DIGESTS | HELD_BLOBS | BAD_RANGES) - FETCHED
-ROUTED: Final = (
-    FETCHED
-    | HELD
-    | ABSENT
-    | REFERRERS
-    | (named("tags before *", "GET tags", "HEAD tags", "tags, *") - BAD_PAGES)
-)
+# The second question about the referrers of one manifest is answered from memory.
+REMEMBERED: Final = named("referrers of one type")
+LISTED: Final = (
+    named("tags before *", "GET tags", "HEAD tags", "tags, *") - BAD_PAGES
+) | REFERRERS - REMEMBERED
+FETCHED: Final = COLD_BLOBS | named("GET tag, cold", "manifest by digest, cold") | LISTED
+HELD: Final = (TAGS | DIGESTS | HELD_BLOBS | BAD_RANGES | REMEMBERED) - FETCHED
+ROUTED: Final = FETCHED | HELD | ABSENT

@@ -14,6 +14,10 @@ from tests.servers.differences.entry import (
 )
 from tests.servers.differences.kinds import UNCLEAN
 
+_NO_UPSTREAM: Final = (
+    "this mirror has no upstream for registry.example; proxy.aliases and upstreams say which names "
+    "it has one for"
+)
 _MOVED: Final = '<a href="/v2/">Moved Permanently</a>.\n\n'
 
 PATHS: Final = (
@@ -97,19 +101,22 @@ PATHS: Final = (
             "Docker-Content-Digest": "<oci>",
             "Etag": '"<oci>"',
             "body": "<oci>",
+            "X-Roadstead-Outcome": "",
+            "X-Roadstead-Reason": "",
             "error code": "",
             "error message": "",
             "error detail": "",
         },
         {
             "status": "404",
+            "X-Roadstead-Outcome": "denied",
+            "X-Roadstead-Reason": _NO_UPSTREAM,
             "Content-Type": JSON,
             "Docker-Content-Digest": "",
             "Etag": "",
             "body": "",
             "error code": "NAME_UNKNOWN",
-            "error message": "this mirror has no upstream for registry.example; proxy.aliases and "
-            "upstreams say which names it has one for",
+            "error message": _NO_UPSTREAM,
             "error detail": '{"ns": "registry.example"}',
         },
         "an image of another registry is wanted, and this one's would be a wrong one; "
