@@ -112,6 +112,33 @@ async def test_held_tags_take_the_place_of_a_silent_upstream(
     assert events.UpstreamFailed(rig.upstream.host, "UpstreamUnreachableError") in rig.events
 
 
+async def test_a_silent_upstream_costs_a_client_only_the_limit(tmp_path: Path) -> None:
+    """Of tags and referrers alike, where there is an older answer; else it is waited for."""
+    async with make_rig(tmp_path, rules=FreshnessRules(revalidation_limit=0.05)) as rig:
+        await hold_tags(rig, "a")
+        image = rig.upstream.add_image(APP)
+        attached = add_referrer(rig, image, "application/x.sbom")
+        await referrers(rig, image.manifest_digest)
+        rig.upstream.add_image(OTHER, tag="b")
+        rig.clock.advance(61)
+        rig.upstream.pause()
+
+        async with asyncio.timeout(1):
+            tags = await rig.mirror.tags(APP, limit=None, after=None)
+            kept = await rig.mirror.referrers(APP, image.manifest_digest)
+        waiting = asyncio.ensure_future(rig.mirror.tags(OTHER, limit=None, after=None))
+        await asyncio.wait({waiting}, timeout=0.1)
+        assert not waiting.done()
+        rig.upstream.resume()
+        waited_for = await waiting
+
+    assert tags.tags == ["a"]
+    assert [entry["digest"] for entry in kept.descriptors] == [str(attached)]
+    assert "no answer within 0.05 s" in (tags.stale_reason or "")
+    assert "no answer within 0.05 s" in (kept.stale_reason or "")
+    assert waited_for.tags == ["b"]
+
+
 async def test_held_tags_outlive_their_repository(rig: Rig) -> None:
     """A repository that is gone upstream, but held, is still listed: its tags are served too."""
     await hold_tags(rig, "a")

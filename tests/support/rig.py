@@ -159,6 +159,7 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
             upstream=client,
             manifests=manifests,
             ttl_seconds=rules.tag_ttl,
+            patience_seconds=rules.revalidation_limit,
             observe=observe,
             clock=clock,
         )

@@ -1,5 +1,6 @@
 """Lists of one upstream: tags and referrers."""
 
+import asyncio
 import json
 import logging
 import time
@@ -25,11 +26,13 @@ from roadstead.oci.reference import RepositoryName, Tag, referrers_tag
 from roadstead.storage.base import Store
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
-from roadstead.upstream.base import Upstream
+from roadstead.upstream.base import TagPage, Upstream
 
 _log = logging.getLogger("roadstead.mirror")
 
 _CACHED_BYTES = 16 * 1024 * 1024
+# As long as a tag is waited for that is held.
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +55,26 @@ class Listings:
         ttl_seconds: float,
         observe: events.Observer,
         cached_bytes: int = _CACHED_BYTES,
+        patience_seconds: float = _PATIENCE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``ttl_seconds`` is how long a list of referrers is current.
 
-        ``cached_bytes`` limits what is remembered of them, as documents.
+        ``cached_bytes`` limits what is remembered of them, as documents; ``patience_seconds`` how
+        long a client waits for upstream's answer while there is an older one.
         """
         self._store = store
         self._upstream = upstream
         self._manifests = manifests
         self._observe = observe
         self._cached_bytes = cached_bytes
+        self._patience = patience_seconds
         # As documents: objects take several times as much, and nobody knows how much.
         self._referrers: TTLCache[tuple[RepositoryName, Digest], bytes] = TTLCache(
             cached_bytes, ttl_seconds, timer=clock, getsizeof=lambda document: len(document) + 500
         )
         self._questions: Coalescer[tuple[RepositoryName, Digest], _Told] = Coalescer()
+        self._pages: Coalescer[tuple[RepositoryName, int | None, str | None], TagPage] = Coalescer()
 
     async def tags(
         self, repository: RepositoryName, *, limit: int | None, after: str | None
@@ -80,14 +87,26 @@ class Listings:
         """
         if limit == 0:
             return TagListing([])
-        try:
-            page = await self._upstream.list_tags(repository, limit=limit, after=after)
-        except (UpstreamError, UnknownContentError) as error:
-            self._report(error)
-            held = await self._store.list_tags(repository)
-            if held is None:
+        key = (repository, limit, after)
+
+        async def ask() -> TagPage:
+            try:
+                return await self._upstream.list_tags(repository, limit=limit, after=after)
+            except UpstreamError as error:
+                self._report(error)
                 raise
-            return replace(_page(held, limit=limit, after=after), stale_reason=str(error))
+
+        try:
+            async with asyncio.timeout(self._patience):
+                page, _ = await self._pages.run(key, ask)
+        except (UpstreamError, UnknownContentError, TimeoutError) as error:
+            held = await self._store.list_tags(repository)
+            if held is not None:
+                listing = _page(held, limit=limit, after=after)
+                return replace(listing, stale_reason=self._reason(error))
+            if not isinstance(error, TimeoutError):
+                raise
+            page, _ = await self._pages.run(key, ask)
         tags = [Tag(tag) for tag in page.tags]
         return TagListing(tags, last=tags[-1] if page.has_more and tags else None)
 
@@ -105,7 +124,15 @@ class Listings:
         document = self._referrers.get(key)
         if document is not None:
             return ReferrersListing(json.loads(document), Outcome.HIT)
-        told, joined = await self._questions.run(key, lambda: self._ask(repository, subject))
+        try:
+            async with asyncio.timeout(self._patience):
+                told, joined = await self._questions.run(key, lambda: self._ask(*key))
+        except TimeoutError as error:
+            kept = await self._store.read_referrers(repository, subject)
+            if kept is not None:
+                told, joined = _Told(kept, stale_reason=self._reason(error)), False
+            else:
+                told, joined = await self._questions.run(key, lambda: self._ask(*key))
         outcome = Outcome.JOINED if joined else Outcome.MISS
         if told.stale_reason is not None:
             outcome = Outcome.STALE
@@ -114,6 +141,7 @@ class Listings:
     async def aclose(self) -> None:
         """Cancel running questions."""
         await self._questions.aclose()
+        await self._pages.aclose()
 
     async def _ask(self, repository: RepositoryName, subject: Digest) -> "_Told":
         """Return upstream's list of referrers as a document, or the one that is kept."""
@@ -153,6 +181,12 @@ class Listings:
             await self._store.write_referrers(repository, subject, document)
         except StorageError as error:
             _log.error("referrers could not be stored", extra={"fields": {"error": str(error)}})
+
+    def _reason(self, error: Exception) -> str:
+        """Say why an older answer is given."""
+        if isinstance(error, TimeoutError):
+            return f"upstream {self._upstream.host}: no answer within {self._patience:g} s"
+        return str(error)
 
     def _report(self, error: Exception) -> None:
         if isinstance(error, UpstreamError):
