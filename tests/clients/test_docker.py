@@ -1,13 +1,16 @@
 """What else docker does with a mirror, and what a person then reads."""
 
+import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import TAGS, Line
+from tests.clients.conftest import TAGS, Library, Line
 from tests.clients.docker import Docker, dockerd
 from tests.clients.drivers import REPOSITORY
+from tests.support.origin import start_origin
+from tests.support.roadstead_process import start_roadstead
 
 pytestmark = pytest.mark.clients
 
@@ -72,3 +75,24 @@ def test_what_is_not_there_is_said_to_be_unknown(
 
     assert pulled.returncode == 1
     assert message in pulled.stdout
+
+
+def test_docker_says_why_another_platforms_image_is_not_pulled(
+    library: Library, tmp_path: Path, make_home: Callable[[], Path]
+) -> None:
+    """By the mirror's own name a person reads which platforms are fetched; others are pulled."""
+    fetched, other = ("arm64", "amd64") if platform.machine() == "aarch64" else ("amd64", "arm64")
+    with start_origin(library.volume) as origin:
+        configuration = {
+            "storage": {"filesystem": {"rootdirectory": str(tmp_path / "data")}},
+            "proxy": {**origin.proxy_settings(), "platforms": [f"linux/{fetched}"]},
+        }
+        with start_roadstead(configuration) as mirror, dockerd(mirror.host, make_home()) as docker:
+            reference = f"{mirror.host}/{REPOSITORY}:{TAGS[0]}"
+            refused = docker.attempt("pull", "--platform", f"linux/{other}", reference)
+            held = docker.fetch(reference)
+
+    assert refused.returncode != 0
+    assert f"for linux/{fetched} only" in refused.stdout
+    assert f"is for linux/{other}" in refused.stdout
+    assert held == docker.expected(library.image)
