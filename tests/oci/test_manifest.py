@@ -183,6 +183,7 @@ def test_any_bytes_are_a_manifest_or_refused(content: bytes, content_type: str |
         ({"os": "linux", "architecture": "amd64", "os.version": "1"}, "linux/amd64"),
         ({"os": "unknown", "architecture": "unknown"}, "unknown/unknown"),
         ({"os": "linux"}, "None"),
+        ({"os": "linux", "architecture": "a" * 1000}, "None"),
         ({"os": 1, "architecture": []}, "None"),
         ("linux/amd64", "None"),
         (None, "None"),

@@ -15,6 +15,7 @@ from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.digest import Digest
 from roadstead.oci.platform import Platform
 
+_LONGEST_PLATFORM = 100
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 
 
@@ -138,7 +139,9 @@ def _platform(value: object) -> Platform | None:
         text if isinstance(text := value.get(key), str) else ""
         for key in ("os", "architecture", "variant")
     )
-    return Platform.of(os, architecture, variant) if os and architecture else None
+    # They are remembered; no name in use is longer.
+    is_short = len(os) + len(architecture) + len(variant) <= _LONGEST_PLATFORM
+    return Platform.of(os, architecture, variant) if os and architecture and is_short else None
 
 
 def _digest(value: object) -> Digest:

@@ -6,6 +6,7 @@ Names are those of Go's GOOS and GOARCH; other spellings in use are read as cont
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _ALIASES = {
     "x86_64": ("amd64", ""),
@@ -30,8 +31,9 @@ class Platform:
     variant: str = ""
 
     @staticmethod
+    @lru_cache(maxsize=1024)
     def of(os: str, architecture: str, variant: str = "") -> "Platform":
-        """Make one of names in any spelling."""
+        """Make one of names in any spelling; there are few, and many ask for each."""
         architecture, implied = _ALIASES.get(architecture.lower(), (architecture.lower(), ""))
         variant = variant.lower() or implied
         return Platform(os.lower(), architecture, f"v{variant}" if variant.isdigit() else variant)
