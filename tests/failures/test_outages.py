@@ -217,19 +217,20 @@ async def test_nothing_keeps_the_process_from_starting(tmp_path: Path, state: by
     assert (tmp_path / "scheduler-state.json").read_bytes() == state
 
 
-async def test_an_outage_ends_when_it_ends(rig: Rig) -> None:
+async def test_an_outage_ends_when_it_ends(tmp_path: Path) -> None:
     """Failure 9: with upstream back, the next question after a short pause brings the new tag."""
-    await rig.hold(rig.upstream.add_image(APP, tag="latest", layers=[b"old"]))
-    await rig.upstream.stop()
-    rig.clock.advance(3600)
-    stale = await rig.mirror.manifest(APP, Tag("latest"))
-    await rig.upstream.start()
-    newer = rig.upstream.add_image(APP, tag="latest", layers=[b"new"])
-    rig.clock.advance(60)
+    async with make_rig(tmp_path) as rig, serving(rig):
+        await rig.hold(rig.upstream.add_image(APP, tag="latest", layers=[b"old"]))
+        await rig.upstream.stop()
+        rig.clock.advance(3600)
+        stale = await rig.mirror.manifest(APP, Tag("latest"))
+        await rig.upstream.start()
+        newer = rig.upstream.add_image(APP, tag="latest", layers=[b"new"])
+        rig.clock.advance(60)
 
-    async with PullingClient(rig.url) as client:
-        pull = await client.pull(APP, "latest")
+        async with PullingClient(rig.url) as client:
+            pull = await client.pull(APP, "latest")
 
-    assert stale.stale_reason
-    assert (pull.failure, pull.warnings) == ("", [])
-    assert pull.digest == str(newer.manifest_digest)
+        assert stale.stale_reason
+        assert (pull.failure, pull.warnings) == ("", [])
+        assert pull.digest == str(newer.manifest_digest)
