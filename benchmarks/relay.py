@@ -106,7 +106,9 @@ class Relay:
 def _reset(writer: asyncio.StreamWriter) -> None:
     """End a connection as a broken network does, and not as a sender that has said all."""
     at_once = struct.pack("ii", 1, 0)
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    # It may be closed already.
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
     writer.transport.abort()
 
 
@@ -131,7 +133,7 @@ class _Direction:
         """
         arriving = asyncio.create_task(self._deliver(writer))
         try:
-            while piece := await reader.read(_PIECE_BYTES):
+            while not arriving.done() and (piece := await reader.read(_PIECE_BYTES)):
                 self._send(piece)
                 if self._is_cut(len(piece)):
                     message = "cut"

@@ -11,6 +11,7 @@ import pytest
 
 from roadstead.errors import StorageUnavailableError, UpstreamUnavailableError
 from roadstead.mirror.flight import NEAR_BYTES, Flight, FlightReader, Flights
+from roadstead.mirror.parallel import ParallelTransfers
 from roadstead.mirror.pump import Progress, RetryPolicy
 from roadstead.oci.digest import Digest
 from roadstead.simulator import faults
@@ -48,6 +49,12 @@ class Hangar:
         self.store = FilesystemStore(root)
         self.client = client
         self.lane = ThreadPoolExecutor(max_transfers)
+        self.transfers = ParallelTransfers(
+            client,
+            max_transfers=max_transfers,
+            scratch=self.store.scratch_file,
+            observe=lambda _event: None,
+        )
         self.events: list[Event] = []
         self.flights = Flights(
             self.store,
@@ -57,7 +64,7 @@ class Hangar:
 
     def start(self, digest: Digest) -> Flight:
         """Start a flight of a blob of APP."""
-        return self.flights.start(self.client, APP, digest, lane=self.lane)
+        return self.flights.start(self.transfers, APP, digest, lane=self.lane)
 
 
 async def test_a_reader_waits_for_the_file_and_then_for_bytes(file: BinaryIO) -> None:
@@ -296,7 +303,10 @@ async def test_a_late_repository_is_linked_before_the_flight_is_gone(
     async with RegistryUpstream(upstream.url) as client:
         flights = Flights(store, observe=observe)
         lane = ThreadPoolExecutor(1)
-        observe.flight = flights.start(client, APP, blob.digest, lane=lane)
+        transfers = ParallelTransfers(
+            client, max_transfers=1, scratch=store.scratch_file, observe=observe
+        )
+        observe.flight = flights.start(transfers, APP, blob.digest, lane=lane)
         await ended.wait()
         await flights.aclose()
         lane.shutdown()

@@ -152,6 +152,12 @@ class FailingStore(FilesystemStore):
         async with self._step("link", "link"):
             return await super().link_blob(repository, digest)
 
+    def scratch_file(self) -> BinaryIO:
+        """See Store."""
+        with self._edge.step("opening", "open"):
+            self._disk.touch("scratch")
+        return super().scratch_file()
+
     async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes | None:
         """See Store."""
         async with self._step("read", "read"):

@@ -17,6 +17,7 @@ from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.pump import RetryPolicy
 from roadstead.mirror.routing import Router, RouteRules
@@ -109,6 +110,7 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
     platforms: PlatformRules | None = None,
     disk: Disk | None = None,
     space: SpaceKeeper | None = None,
+    pace: PaceRules | None = None,
 ) -> AsyncIterator[Rig]:
     """Build a mirror of a scripted upstream (a new one, unless given) over ``root``.
 
@@ -153,6 +155,7 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
             max_transfers=8,
             observe=observe,
             in_use=in_use,
+            pace=pace,
         )
         listings = Listings(
             store=store,

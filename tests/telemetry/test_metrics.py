@@ -25,6 +25,7 @@ _ALL_EVENTS: tuple[Event, ...] = (
     events.BudgetSeen("docker.io", "anonymous", 100, 80, 1_700_000_000.0),
     events.EndpointMarked("docker.io", "registry.example", healthy=True),
     events.StorageTimed("Stat", 0.001),
+    events.SegmentStarted(),
     events.StorageFailed("write", "ENOSPC"),
     events.StorageStands(writable=False),
     events.PassedOn(),

@@ -39,6 +39,7 @@ def _shared(section: str) -> tuple[Key, ...]:
         "stalltimeout": "longest silence in the middle of a transfer",
         "maxmanifestsize": "larger manifests are refused; in bytes",
         "maxtransfers": "blobs fetched from this upstream at one time",
+        "blobconnections": "connections for one large blob where one is slow; 1: never more",
     }
     return tuple(Key(f"{section}.{name}", _WORKS, meaning) for name, meaning in meanings.items())
 

@@ -148,6 +148,7 @@ class UpstreamSettings(Section):
     stalltimeout: Wait = timedelta(seconds=30)
     maxmanifestsize: Annotated[Number, Field(ge=1)] = 8 * MIB
     maxtransfers: Annotated[Number, Field(ge=1)] = 32
+    blobconnections: Annotated[Number, Field(ge=1, le=16)] = 4
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

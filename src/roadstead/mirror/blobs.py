@@ -13,6 +13,8 @@ from roadstead.mirror.content import BlobReader, HeldBlobReader
 from roadstead.mirror.direct import DirectTransfers
 from roadstead.mirror.flight import Flights
 from roadstead.mirror.inuse import BlobsInUse
+from roadstead.mirror.pace import PaceRules
+from roadstead.mirror.parallel import ParallelTransfers
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 from roadstead.storage.base import OpenBlob, Store
@@ -38,11 +40,12 @@ class Blobs:
         max_transfers: int,
         observe: events.Observer,
         in_use: BlobsInUse | None = None,
+        pace: PaceRules | None = None,
     ) -> None:
         """``max_transfers`` is how many blobs are fetched from this upstream at one time.
 
-        As many again are passed on to one client each while the store cannot take them.
-        ``in_use`` is told of readers.
+        As many again are passed on to one client each while the store cannot take them. ``pace``
+        says over how many connections a large one is fetched. ``in_use`` is told of readers.
         """
         self._store = store
         self._upstream = upstream
@@ -50,6 +53,13 @@ class Blobs:
         self._observe = observe
         self._in_use = in_use or BlobsInUse()
         self._lane = ThreadPoolExecutor(max_transfers, thread_name_prefix="transfer")
+        self._transfers = ParallelTransfers(
+            upstream,
+            max_transfers=max_transfers,
+            scratch=store.scratch_file,
+            observe=observe,
+            rules=pace,
+        )
         self._direct = DirectTransfers(
             upstream, limit=CallLimit(calls=max_transfers), observe=observe
         )
@@ -99,7 +109,7 @@ class Blobs:
                     continue
                 # It replaces what could not be read.
                 self._unreadable.pop(digest, None)
-                flight = self._flights.start(self._upstream, repository, digest, lane=self._lane)
+                flight = self._flights.start(self._transfers, repository, digest, lane=self._lane)
                 return await flight.join(Outcome.MISS, pass_on=pass_on)
             await self._admit(repository, digest)
 
@@ -144,6 +154,7 @@ class Blobs:
         """Let the threads go; the flights must have ended."""
         self._direct.close()
         self._lane.shutdown()
+        self._transfers.close()
 
     async def _open_held(self, repository: RepositoryName, digest: Digest) -> BlobReader | None:
         """Open a blob that this repository has; None too for one that cannot be read."""

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from roadstead.errors import StorageError, StorageUnavailableError
 from roadstead.mirror.content import PassOn
+from roadstead.mirror.parallel import ParallelTransfers
 from roadstead.mirror.pump import Progress, Pump, RetryPolicy
 from roadstead.mirror.room import Room
 from roadstead.mirror.space import SpaceKeeper, Unlimited
@@ -26,7 +27,6 @@ from roadstead.oci.reference import RepositoryName
 from roadstead.storage.base import Store
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
-from roadstead.upstream.base import Upstream
 
 _log = logging.getLogger("roadstead.flight")
 
@@ -208,11 +208,17 @@ class Flights:
         return running[0] if running is not None else None
 
     def start(
-        self, upstream: Upstream, repository: RepositoryName, digest: Digest, *, lane: Executor
+        self,
+        transfers: ParallelTransfers,
+        repository: RepositoryName,
+        digest: Digest,
+        *,
+        lane: Executor,
     ) -> Flight:
         """Start a flight for a digest that has none, in a thread of ``lane``.
 
-        Each upstream has its own lane, so that a silent one cannot take the threads of another.
+        ``transfers`` are those of the upstream. Each upstream has its own lane, so that a silent
+        one cannot take the threads of another.
 
         Raises:
             StorageUnavailableError: the process is stopping.
@@ -224,15 +230,16 @@ class Flights:
         flight = Flight(digest, repository)
         pump = Pump(
             digest=digest,
-            host=upstream.host,
+            host=transfers.host,
             open_partial=self._store.partial_blob,
-            open_transfer=lambda offset: upstream.open_blob(repository, digest, offset),
+            open_transfer=lambda offset: transfers.open(repository, digest, offset),
             room=Room(self._space, repository, digest),
             publish=flight.publish,
             observe=self._observe,
             retry=self._retry,
         )
         task = loop.create_task(self._run(flight, pump, lane))
+        task.add_done_callback(lambda _: transfers.note_flight(digest, flight.progress.error))
         self._running[digest] = (flight, pump, task)
         return flight
 

@@ -18,6 +18,7 @@ from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.routing import Router, any_of
 from roadstead.oci.platform import Platform
@@ -200,6 +201,7 @@ def _mirror(
             upstream=upstream,
             flights=flights,
             max_transfers=given.maxtransfers,
+            pace=PaceRules(connections=given.blobconnections),
             observe=observe,
             in_use=in_use,
         ),

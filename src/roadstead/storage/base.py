@@ -180,6 +180,13 @@ class BlobStore(Protocol):
         Blocks while what is found is hashed again; belongs in a thread.
         """
 
+    def scratch_file(self) -> BinaryIO:
+        """Open a nameless file on the store's disk, gone when it is closed; blocks.
+
+        Raises:
+            StorageError: there is no place for it.
+        """
+
 
 class ManifestStore(Protocol):
     """Manifests and the tags that name them."""

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO, cast
 
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
@@ -116,6 +118,12 @@ class FilesystemStore:
             boundary=self._boundary,
             barrier=self._barrier,
         )
+
+    def scratch_file(self) -> BinaryIO:
+        """Open a nameless file on the store's disk, gone when it is closed; blocks."""
+        with self._boundary.step("opening a scratch file", "open"):
+            self._layout.partials.mkdir(parents=True, exist_ok=True)
+            return cast("BinaryIO", TemporaryFile(dir=self._layout.partials, buffering=0))
 
     async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes | None:
         """Return a manifest that ``repository`` links to, hashed and found right."""

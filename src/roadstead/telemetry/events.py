@@ -91,6 +91,11 @@ class TransferResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentStarted:
+    """A part of a large blob is fetched over a connection of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamFailed:
     """A call upstream failed for good; ``error`` is the class name."""
 
@@ -230,6 +235,7 @@ Event: TypeAlias = (
     | FlightStarted
     | FlightEnded
     | TransferResumed
+    | SegmentStarted
     | UpstreamFailed
     | BudgetSeen
     | EndpointMarked

@@ -130,6 +130,10 @@ class OwnFamilies(_Group):
         self.transfers_resumed = _single(
             "roadstead_transfers_resumed_total", "Cut transfers that went on where they stopped."
         )
+        self.segments = _single(
+            "roadstead_segments_total",
+            "Parts of large blobs that were fetched over connections of their own.",
+        )
         self.upstream_errors = Counter(
             "roadstead_upstream_errors_total",
             "Calls upstream that failed for good.",

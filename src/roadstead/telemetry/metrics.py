@@ -63,6 +63,7 @@ class Metrics:
             events.FlightStarted: self._count_flight_started,
             events.FlightEnded: self._count_flight_ended,
             events.TransferResumed: self._count_transfer_resumed,
+            events.SegmentStarted: self._count_segment,
             events.UpstreamFailed: self._count_upstream_failed,
             events.BudgetSeen: self._note_budget,
             events.EndpointMarked: self._note_endpoint,
@@ -150,6 +151,9 @@ class Metrics:
 
     def _count_transfer_resumed(self, _event: events.TransferResumed) -> None:
         self._own.transfers_resumed.values[()] += 1
+
+    def _count_segment(self, _event: events.SegmentStarted) -> None:
+        self._own.segments.values[()] += 1
 
     def _count_upstream_failed(self, event: events.UpstreamFailed) -> None:
         self._own.upstream_errors.values[event.upstream, event.error] += 1

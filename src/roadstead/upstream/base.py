@@ -101,14 +101,17 @@ class Upstream(Protocol):
             UpstreamError: upstream did not answer, or said no.
         """
 
-    def open_blob(self, repository: RepositoryName, digest: Digest, offset: int) -> BlobTransfer:
+    def open_blob(
+        self, repository: RepositoryName, digest: Digest, offset: int, *, stop: int | None = None
+    ) -> BlobTransfer:
         """Begin a transfer at ``offset``; blocks, belongs in a thread.
 
         An upstream without Range support begins at 0 whatever was asked; see
-        ``BlobTransfer.start``.
+        ``BlobTransfer.start``. With ``stop`` only the bytes before it are transferred.
 
         Raises:
             BlobUnknownError: there is none, or it is a manifest.
+            UpstreamProtocolError: with ``stop``, upstream answered with another part, or the whole.
             UpstreamError: upstream did not answer, or said no.
         """
 

@@ -138,10 +138,10 @@ class RegistryUpstream:
         return await self._blobs.stat(repository, digest)
 
     def open_blob(
-        self, repository: RepositoryName, digest: Digest, offset: int
+        self, repository: RepositoryName, digest: Digest, offset: int, *, stop: int | None = None
     ) -> "HttpBlobTransfer":
         """See Upstream; must not be called on the event loop's own thread."""
-        return self._opener.get().open(repository, digest, offset)
+        return self._opener.get().open(repository, digest, offset, stop=stop)
 
     def stop_transfers(self) -> None:
         """See Upstream."""

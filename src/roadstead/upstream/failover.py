@@ -105,13 +105,16 @@ class FailoverUpstream:
         name = self._own(repository)
         return await self._ask(lambda upstream: upstream.stat_blob(name, digest))
 
-    def open_blob(self, repository: RepositoryName, digest: Digest, offset: int) -> WatchedTransfer:
+    def open_blob(
+        self, repository: RepositoryName, digest: Digest, offset: int, *, stop: int | None = None
+    ) -> WatchedTransfer:
         """See Upstream; must not be called on the event loop's own thread."""
         name = self._own(repository)
         tries = Round(self._endpoints, Cost.FREE)
         for attempt in tries.attempts():
             with attempt as upstream:
-                return WatchedTransfer(upstream.open_blob(name, digest, offset), attempt.permit)
+                transfer = upstream.open_blob(name, digest, offset, stop=stop)
+                return WatchedTransfer(transfer, attempt.permit)
         raise tries.answer()
 
     def stop_transfers(self) -> None:

@@ -32,7 +32,14 @@ class OfflineUpstream:
         """See Upstream."""
         self._refuse()
 
-    def open_blob(self, _repository: RepositoryName, _digest: Digest, _offset: int) -> BlobTransfer:
+    def open_blob(
+        self,
+        _repository: RepositoryName,
+        _digest: Digest,
+        _offset: int,
+        *,
+        stop: int | None = None,  # noqa: ARG002 - as in the protocol
+    ) -> BlobTransfer:
         """See Upstream."""
         self._refuse()
 

@@ -9,7 +9,7 @@ authentication is held on the event loop, where the tokens are.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -54,6 +54,7 @@ class HttpBlobTransfer:
         response: urllib3.BaseHTTPResponse,
         *,
         start: int,
+        stop: int | None,
         size_bytes: int | None,
         upstream: str,
         translate: Callable[[Exception], UpstreamError],
@@ -63,6 +64,7 @@ class HttpBlobTransfer:
         self._translate = translate
         self._decode = _encoding(response) in _GZIP
         self._position = start
+        self._end = size_bytes if stop is None else stop
         self._aborted = False
         self.start = start
         self.size_bytes = size_bytes
@@ -98,14 +100,14 @@ class HttpBlobTransfer:
         return UpstreamUnreachableError("the transfer was aborted", upstream=self._upstream)
 
     def _check(self, *, at_end: bool) -> None:
-        size = self.size_bytes
-        if size is None:
+        end = self._end
+        if end is None:
             return
-        if self._position > size:
-            message = f"sent more than the {size} bytes that it announced"
+        if self._position > end:
+            message = f"sent more than the {end} bytes that it announced"
             raise UpstreamProtocolError(message, upstream=self._upstream)
-        if at_end and self._position < size:
-            message = f"the transfer ended at byte {self._position} of {size}"
+        if at_end and self._position < end:
+            message = f"the transfer ended at byte {self._position} of {end}"
             raise UpstreamUnreachableError(message, upstream=self._upstream)
 
 
@@ -146,38 +148,40 @@ class BlobOpener:
         self.stop()
         self._pool.close()
 
-    def open(self, repository: RepositoryName, digest: Digest, offset: int) -> HttpBlobTransfer:
+    def open(
+        self, repository: RepositoryName, digest: Digest, offset: int, *, stop: int | None = None
+    ) -> HttpBlobTransfer:
         """Begin a transfer; see Upstream.open_blob.
 
-        A range that upstream answers wrongly is not asked for again: the whole blob is.
+        A range that upstream answers wrongly is not asked for again: the whole blob is, unless
+        only a part is wanted.
         """
-        transfer = self._open(repository, digest, offset)
-        if transfer is None:
-            transfer = self._open(repository, digest, 0)
+        transfer = self._open(repository, digest, offset, stop)
+        if transfer is None and stop is None:
+            transfer = self._open(repository, digest, 0, None)
         if transfer is None:
             message = f"sent a wrong part of blob {digest}"
             raise UpstreamProtocolError(message, upstream=self._host)
         return transfer
 
     def _open(
-        self, repository: RepositoryName, digest: Digest, offset: int
+        self, repository: RepositoryName, digest: Digest, offset: int, stop: int | None
     ) -> HttpBlobTransfer | None:
-        arrived, dialogue = self._ask(repository, digest, offset)
+        arrived, dialogue = self._ask(repository, digest, _range_header(offset, stop))
         response = arrived.response
         transfer = None
         try:
             self._raise_if_failed(response, dialogue, repository, digest)
-            transfer = self._transfer(response, offset)
+            transfer = self._transfer(response, offset, stop)
         finally:
             if transfer is None:
                 let_go(response)
         return transfer
 
     def _ask(
-        self, repository: RepositoryName, digest: Digest, offset: int
+        self, repository: RepositoryName, digest: Digest, headers: Mapping[str, str]
     ) -> tuple[Arrived, Dialogue]:
         url = self._api.address(repository, f"blobs/{digest}")
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
         dialogue = self._auth.dialogue(repository)
         self._on_loop(dialogue.begin())
         expired = False
@@ -229,7 +233,9 @@ class BlobOpener:
             hide=[dialogue.authorization],
         )
 
-    def _transfer(self, response: urllib3.BaseHTTPResponse, offset: int) -> HttpBlobTransfer | None:
+    def _transfer(
+        self, response: urllib3.BaseHTTPResponse, offset: int, stop: int | None
+    ) -> HttpBlobTransfer | None:
         """Find out where the answer begins; None where that is of no use."""
         encoding = _encoding(response)
         first, last, total = parse_content_range(response.headers.get("Content-Range"))
@@ -241,10 +247,13 @@ class BlobOpener:
                 # Red Hat's registry; the length is that of the compressed bytes.
                 size = None
         elif response.status == HTTPStatus.PARTIAL_CONTENT:
-            start = first if first == offset and last is not None else None
+            is_right = first == offset and last is not None and stop in {None, last + 1}
+            start = first if is_right else None
         elif total == offset:
             # Nothing is missing: the range behind the last byte.
             start = offset
+        if stop is not None and response.status != HTTPStatus.PARTIAL_CONTENT:
+            return None
         if start is None or (encoding not in _IDENTITY and (start or encoding not in _GZIP)):
             return None
         if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -252,6 +261,7 @@ class BlobOpener:
         return HttpBlobTransfer(
             response,
             start=start,
+            stop=stop,
             size_bytes=size,
             upstream=self._host,
             translate=self._pool.translated,
@@ -274,6 +284,12 @@ class BlobOpener:
             raise UpstreamTimeoutError(message, upstream=self._host) from error
         finally:
             self._pending.discard(future)
+
+
+def _range_header(offset: int, stop: int | None) -> dict[str, str]:
+    if stop is not None:
+        return {"Range": f"bytes={offset}-{stop - 1}"}
+    return {"Range": f"bytes={offset}-"} if offset else {}
 
 
 def _encoding(response: urllib3.BaseHTTPResponse) -> str:
