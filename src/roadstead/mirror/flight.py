@@ -10,6 +10,7 @@ event loop.
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
@@ -35,6 +36,11 @@ _log = logging.getLogger("roadstead.flight")
 NEAR_BYTES = 8 * 1024 * 1024
 
 
+# Readers hear of news at most so often. A fast upstream brings thousands of pieces in a second,
+# and as many turns of each reader would leave small requests waiting. The first waits for nothing.
+NEWS_SECONDS = 0.002
+
+
 @dataclass(frozen=True, slots=True)
 class FlightReport:
     """How a flight stands, for operators; sizes in bytes."""
@@ -56,6 +62,7 @@ class Flight:
         self._published = Progress()
         self._progress = Progress()
         self._wake_scheduled = False
+        self._woken_at = -math.inf
         self._waiters: list[asyncio.Future[None]] = []
         self._readers = 0
         self._ended = False
@@ -117,7 +124,7 @@ class Flight:
         self._published = progress
         if not self._wake_scheduled:
             self._wake_scheduled = True
-            self._loop.call_soon_threadsafe(self._wake)
+            self._loop.call_soon_threadsafe(self._wake_in_time)
 
     def end(self) -> None:
         """Note that the pump is done; called on the loop."""
@@ -125,9 +132,17 @@ class Flight:
         self._wake()
         self._close_if_unused()
 
+    def _wake_in_time(self) -> None:
+        wait_seconds = self._woken_at + NEWS_SECONDS - self._loop.time()
+        if wait_seconds > 0 and not self._published.complete:
+            self._loop.call_later(wait_seconds, self._wake)
+        else:
+            self._wake()
+
     def _wake(self) -> None:
         # Cleared first: news published from here on schedules another wake-up.
         self._wake_scheduled = False
+        self._woken_at = self._loop.time()
         self._progress = self._published
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:

@@ -59,6 +59,11 @@ class AuthSession:
         """Begin the conversation about one request."""
         return Dialogue(self, repository, started_at=self._clock())
 
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether no answer has asked for authorization yet; callable from any thread."""
+        return self._method is None
+
     async def grant(self, repository: RepositoryName) -> tuple[Secret | None, Token | None]:
         """Return the Authorization header that is known to be wanted, and the token in it.
 
