@@ -51,19 +51,17 @@ def remove_leftover(path: Path) -> int:
 
 def _below(root: Path, before: float) -> Iterator[Path]:
     for folder, directories, files in walk(root, onerror=_raise):
-        here = Path(folder)
-        is_bare = not directories and not files and here != root
-        if is_bare and _mtime(here) < before:
-            yield here
-        if here.name == UPLOADS:
-            for name in directories:
-                if _newest(here / name) < before:
-                    yield here / name
+        # Of millions of directories nearly none is of interest, so none becomes a Path at once.
+        if not directories and not files and folder != str(root):
+            if _mtime(Path(folder)) < before:
+                yield Path(folder)
+        elif folder.endswith(f"/{UPLOADS}"):
+            uploads = [Path(folder, name) for name in directories]
+            yield from (upload for upload in uploads if _newest(upload) < before)
             directories.clear()
-            continue
-        for name in files:
-            if name.endswith(".tmp") and _mtime(here / name) < before:
-                yield here / name
+        else:
+            found = [Path(folder, name) for name in files if name.endswith(".tmp")]
+            yield from (path for path in found if _mtime(path) < before)
 
 
 def _newest(upload: Path) -> float:
