@@ -10,7 +10,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from roadstead.cli.serve import Configuration
 from roadstead.cli.serving import tell_problems
@@ -21,6 +28,7 @@ from roadstead.errors import ConfigError, StorageError
 from roadstead.maintenance.collection import Collected, Collection, Stage
 from roadstead.runtime.observability import log_to_stderr
 from roadstead.storage.filesystem import FilesystemStore
+from roadstead.telemetry.linewriter import LineWriter
 
 USAGE = """\
 Usage:
@@ -116,7 +124,7 @@ def run(configuration: str | None, *, dry_run: bool, delete_untagged: bool, quie
     with _shown_progress(settings, quiet=quiet) as progress:
         collection = Collection(
             FilesystemStore(Path(settings.storage.filesystem.rootdirectory)),
-            say=_nothing if quiet else _print,
+            say=_nothing if quiet else LineWriter(sys.stdout).write,
             progress=progress,
             delete_untagged=delete_untagged,
         )
@@ -157,17 +165,17 @@ def _shown_progress(
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
-        tasks = {stage: bars.add_task(str(stage), total=None, start=False) for stage in Stage}
+        tasks: dict[Stage, TaskID] = {}
 
         def show(stage: Stage, done: float, total: float | None) -> None:
-            bars.start_task(tasks[stage])
+            if stage not in tasks:
+                for task in bars.tasks:
+                    bars.update(task.id, total=task.completed)
+                    bars.stop_task(task.id)
+                tasks[stage] = bars.add_task(str(stage), total=None)
             bars.update(tasks[stage], completed=done, total=total)
 
         yield show
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
 
 
 def _nothing(_line: str) -> None:

@@ -38,6 +38,7 @@ class Stage(StrEnum):
 
     MARKING = "marking repositories"
     LOOKING = "looking at blobs"
+    TIDYING = "looking for leftovers"
     SWEEPING = "removing"
 
 
@@ -98,9 +99,11 @@ class Collection:
             manifests = self._mark(links)
             if not self._unreadable:
                 self._look(blobs)
+            self._progress(Stage.TIDYING, 0, None)
             before = self._clock() - LEFTOVER_SECONDS
             for path in self._store.walk.leftovers(before=before):
                 leftovers.add(path)
+                self._progress(Stage.TIDYING, len(leftovers), None)
             self._tell(links, blobs, leftovers, manifests)
             swept = Swept()
             if mark is not None:
