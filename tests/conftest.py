@@ -1,7 +1,9 @@
 """For every test: no way out of this machine, and figures printed behind the results."""
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -55,3 +57,19 @@ def _loopback_only() -> Iterator[None]:
     yield
     refused = network.take_refused()
     assert not refused, f"a test must not leave the loopback interface: {refused}"
+
+
+@pytest.fixture
+def small_volume(tmp_path: Path) -> Iterator[Path]:
+    """Give a file system of 256 KiB; skips where none may be mounted."""
+    path = tmp_path / "small"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(path)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a tmpfs cannot be mounted: {error}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)

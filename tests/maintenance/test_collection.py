@@ -279,6 +279,20 @@ def test_content_under_two_algorithms_stays(volume: Volume) -> None:
     assert volume.files() == set()
 
 
+def test_a_full_disk_can_be_tidied_up(small_volume: Path) -> None:
+    """A collection needs no room on the volume: that is what it is to make."""
+    volume = Volume(small_volume)
+    volume.blob("orphan" * 5000)
+    # The store's first write makes what collections need.
+    kept = b"{}"
+    asyncio.run(volume.store.write_manifest(APP, Digest.of(kept), kept))
+    with pytest.raises(OSError, match="No space left"):
+        (small_volume / "ballast").write_bytes(bytes(300_000))
+    found = volume.collect()
+    assert found.swept.freed_bytes == 30_000
+    assert volume.data() == {Digest.of(kept)}
+
+
 def test_only_one_collection_runs(volume: Volume) -> None:
     """A second one says so and ends; looking is allowed."""
     volume.blob("orphan")

@@ -55,6 +55,7 @@ async def test_every_write_leaves_its_files_and_no_other(
         layout.referrers(ALPINE, MANIFEST_DIGEST): b"{}",
         layout.own / "links.gate": b"",
         layout.own / "links.lock": b"",
+        layout.own / "removals": b"00000000-0000-0000-0000-000000000000",
     }
     assert files_below(layout.root) == {
         str(path.relative_to(layout.root)): content for path, content in expected.items()

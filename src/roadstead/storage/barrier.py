@@ -180,6 +180,9 @@ class Barrier:
             return path.open("r+b", buffering=0)
         except FileNotFoundError:
             make_directories(self._directory)
+            # While there is room: on a full disk a removal must not need any.
+            self._journals.prepare()
+            self._epoch.prepare()
             file = path.open("ab", buffering=0)
             give_to_owner_of(self._directory.parent, file)
             return file

@@ -4,14 +4,16 @@ A file that holds another text after every batch of removals. Whoever keeps in m
 store holds reads it now and then, and forgets when it changed.
 """
 
-import os
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+from roadstead.storage.journal import give_to_owner_of
 from roadstead.storage.reading import read_regular
 
 _TEXT_BYTES = 64
+_BEGINNING = str(UUID(int=0)).encode("ascii")
 
 
 class RemovalEpoch:
@@ -24,6 +26,16 @@ class RemovalEpoch:
         self._known: bytes | None = None
         self._others = False
 
+    def prepare(self) -> None:
+        """Make the file, if there is none; whoever reads it does not take that for a removal.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        with suppress(FileExistsError), self._path.open("xb", buffering=0) as file:
+            file.write(_BEGINNING)
+            give_to_owner_of(self._directory, file)
+
     def advance(self) -> None:
         """Begin a new epoch; only while the lock on links is held alone.
 
@@ -31,14 +43,14 @@ class RemovalEpoch:
             OSError: it cannot be written.
         """
         text = str(uuid4()).encode("ascii")
+        self.prepare()
         with self._lock:
             found = self._read()
             self._others = self._others or found != self._known
-            self._path.write_bytes(text)
+            # In place, which needs no room.
+            with self._path.open("r+b", buffering=0) as file:
+                file.write(text)
             self._known = text
-        if not found and os.geteuid() == 0:
-            owner = self._directory.stat()
-            os.chown(self._path, owner.st_uid, owner.st_gid)
 
     def has_passed(self) -> bool:
         """Say whether anybody else has removed something since the last call.
@@ -56,4 +68,4 @@ class RemovalEpoch:
             return passed
 
     def _read(self) -> bytes:
-        return read_regular(self._path, limit_bytes=_TEXT_BYTES) or b""
+        return read_regular(self._path, limit_bytes=_TEXT_BYTES) or _BEGINNING

@@ -51,13 +51,21 @@ class Journals:
         self._directory = directory
         self._lock = lock
 
+    def prepare(self) -> None:
+        """Make the directory.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        make_directories(self._directory)
+
     def begin(self) -> tuple[Path, FileIO]:
         """Make a journal and lock it; only while no link can be written.
 
         Raises:
             OSError: it cannot be made.
         """
-        make_directories(self._directory)
+        self.prepare()
         path = self._directory / str(uuid4())
         file = path.open("x+b", buffering=0)
         give_to_owner_of(self._directory, file)
