@@ -29,6 +29,8 @@ _ALL_EVENTS: tuple[Event, ...] = (
     events.StorageFailed("write", "ENOSPC"),
     events.StorageStands(writable=False),
     events.PassedOn(),
+    events.MetadataFailed("write"),
+    events.MetadataSettled(whole=True),
     events.CacheAsked(hit=True),
     events.NotificationCounted("hook", events.Notification.EVENTS),
     events.NotificationAnswered("hook", "200 OK"),

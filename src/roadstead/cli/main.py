@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from roadstead import __version__
-from roadstead.cli import config, demo, explain, garbage, layouts, serve, simulator, status
+from roadstead.cli import (
+    config,
+    demo,
+    explain,
+    garbage,
+    layouts,
+    metadata,
+    serve,
+    simulator,
+    status,
+)
 
 app = typer.Typer(
     name="roadstead",
@@ -15,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(config.app, name="config")
+app.add_typer(metadata.app, name="metadata")
 app.command("serve")(serve.serve)
 app.command("garbage-collect")(garbage.collect)
 app.command("status")(status.status)

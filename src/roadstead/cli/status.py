@@ -26,6 +26,7 @@ def status(*, mirror: MirrorURL = DEFAULT_URL, as_json: AsJSON = False) -> None:
     if document["flights"]:
         console.print(_flights(document["flights"]))
     console.print(_served(document["served"]))
+    console.print(describe_metadata(document["metadata"]))
 
 
 def _upstreams(upstreams: list[dict[str, Any]], now: float) -> Table:
@@ -83,3 +84,16 @@ def _served(served: dict[str, dict[str, int]]) -> Table:
             decimal(totals["BytesPushed"]),
         )
     return table
+
+
+def describe_metadata(metadata: dict[str, Any]) -> str:
+    """Say in one line how the metadata database stands."""
+    text = f"Metadata: {metadata['condition']}"
+    if metadata["progress"] is not None:
+        text += f", {metadata['progress']:.0%}"
+    if metadata["repositories"] is not None:
+        text += (
+            f"; {metadata['repositories']} repositories, {metadata['manifests']} manifests, "
+            f"{metadata['blobs']} blobs, {decimal(metadata['held_bytes'])}"
+        )
+    return text

@@ -5,7 +5,8 @@ forgotten after its link is removed. So whoever removes data that no row needs r
 that a link needs, as long as the database is whole.
 
 A database in trouble harms nobody: reads and forgets raise MetadataError, which callers answer
-by the layout or by waiting; records never raise for its sake (see RecordedStore).
+by the layout or by waiting; a record fails only if not even a mark can be
+left that says that rows are missing; then its link must not be written.
 """
 
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from roadstead.metadata.records import (
     Orphan,
     Pin,
     Pulls,
+    RemovedRows,
     Scope,
     Totals,
 )
@@ -29,7 +31,10 @@ from roadstead.oci.reference import RepositoryName, Tag
 
 
 class Recorder(Protocol):
-    """Notes links before they are written; a future is done when the row is committed."""
+    """Notes links before they are written; a future is done when the row is committed.
+
+    What cannot be noted is noted as missing, by a mark, so that a rebuild follows.
+    """
 
     def record_manifest(self, manifest: ManifestRecord) -> Future[None]:
         """Note a manifest, its data, and what it points at."""
@@ -38,12 +43,15 @@ class Recorder(Protocol):
         """Note what a tag points at."""
 
     def record_layer(
-        self, repository: RepositoryName, digest: Digest, size_bytes: int, stored_at: float
+        self, repository: RepositoryName, digest: Digest, size_bytes: int | None, stored_at: float
     ) -> Future[None]:
-        """Note a layer or config of a repository, and its data."""
+        """Note a layer or config of a repository, and its data if that is held (a size)."""
 
     def record_data(self, digest: Digest, size_bytes: int, stored_at: float) -> Future[None]:
         """Note held data, whoever links to it."""
+
+    def record_removal(self, removed: RemovedRows) -> Future[None]:
+        """Forget what was removed, while nobody can write a link."""
 
 
 class Pulled(Protocol):
@@ -73,7 +81,7 @@ class Metadata(Recorder, Pulled, Protocol):
         """Yield the images of one repository, least recently pulled first."""
 
     def orphans(self) -> AsyncIterator[Orphan]:
-        """Yield held data to which no repository links."""
+        """Yield held data to which no repository links and that no held manifest needs."""
 
     def loose_layers(self, scope: Scope = EVERYTHING) -> AsyncIterator[LooseLayer]:
         """Yield layer links that no held manifest of their repository needs."""

@@ -6,7 +6,9 @@ Times are seconds since the epoch, sizes are bytes. Repositories go by their sto
 from dataclasses import dataclass
 from enum import StrEnum
 
+from roadstead.errors import ManifestInvalidError
 from roadstead.oci.digest import Digest
+from roadstead.oci.manifest import parse_manifest
 from roadstead.oci.reference import RepositoryName, Tag
 
 
@@ -78,7 +80,7 @@ class EvictionCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """Held data to which no repository links."""
+    """Held data to which no repository links and that no held manifest needs."""
 
     digest: Digest
     size_bytes: int
@@ -129,17 +131,48 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestRecord:
-    """A manifest that is about to be linked, with all that it points at."""
+class PointsAt:
+    """What a manifest's document says; ``blobs`` are config and layers."""
 
-    repository: RepositoryName
-    digest: Digest
     media_type: str
-    size_bytes: int
-    stored_at: float
     children: tuple[Digest, ...] = ()
     blobs: tuple[Digest, ...] = ()
     subject: Digest | None = None
+
+    @staticmethod
+    def read(document: bytes) -> "PointsAt | None":
+        """Read a manifest; None if it is none."""
+        try:
+            parsed = parse_manifest(document)
+        except ManifestInvalidError:
+            return None
+        return PointsAt(
+            parsed.media_type,
+            children=tuple(child.digest for child in parsed.children),
+            blobs=tuple(blob.digest for blob in parsed.blobs),
+            subject=parsed.subject.digest if parsed.subject is not None else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRecord:
+    """A manifest that is about to be linked; ``points_at`` is None if nobody could read it."""
+
+    repository: RepositoryName
+    digest: Digest
+    size_bytes: int
+    stored_at: float
+    points_at: PointsAt | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedRows:
+    """Links and data that were removed from the volume."""
+
+    tags: tuple[tuple[RepositoryName, Tag], ...] = ()
+    manifests: tuple[tuple[RepositoryName, Digest], ...] = ()
+    layers: tuple[tuple[RepositoryName, Digest], ...] = ()
+    data: tuple[Digest, ...] = ()
 
 
 class Condition(StrEnum):

@@ -23,7 +23,7 @@ from roadstead.mirror.manifests import Manifests
 from roadstead.oci.digest import Digest
 from roadstead.oci.manifest import parse_manifest
 from roadstead.oci.reference import RepositoryName, Tag, referrers_tag
-from roadstead.storage.base import Store
+from roadstead.storage.base import Catalog, Store
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
 from roadstead.upstream.base import TagPage, Upstream
@@ -56,14 +56,17 @@ class Listings:
         observe: events.Observer,
         cached_bytes: int = _CACHED_BYTES,
         patience_seconds: float = _PATIENCE_SECONDS,
+        catalog: Catalog | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``ttl_seconds`` is how long a list of referrers is current.
 
+        ``catalog`` lists what is held, in place of the store.
         ``cached_bytes`` limits what is remembered of them, as documents; ``patience_seconds`` how
         long a client waits for upstream's answer while there is an older one.
         """
         self._store = store
+        self._catalog = catalog or store
         self._upstream = upstream
         self._manifests = manifests
         self._observe = observe
@@ -100,7 +103,7 @@ class Listings:
             async with asyncio.timeout(self._patience):
                 page, _ = await self._pages.run(key, ask)
         except (UpstreamError, UnknownContentError, TimeoutError) as error:
-            held = await self._store.list_tags(repository)
+            held = await self._catalog.list_tags(repository)
             if held is not None:
                 listing = _page(held, limit=limit, after=after)
                 return replace(listing, stale_reason=self._reason(error))

@@ -1,7 +1,8 @@
 """The mirror of one upstream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 from roadstead.mirror.blobs import Blobs
 from roadstead.mirror.content import (
@@ -18,6 +19,12 @@ from roadstead.oci.reference import Reference, RepositoryName
 from roadstead.storage.base import Removed, RemovedData, RemovedLayerLink, RemovedTag
 from roadstead.telemetry.events import Outcome
 
+Pulled: TypeAlias = Callable[[RepositoryName, Digest], None]
+
+
+def _nobody_counts(_repository: RepositoryName, _digest: Digest) -> None:
+    """Take no note of a pull."""
+
 
 class Mirror:
     """Composes manifests, blobs and lists of one upstream.
@@ -26,22 +33,37 @@ class Mirror:
     default one (see routing).
     """
 
-    def __init__(self, *, manifests: Manifests, blobs: Blobs, listings: Listings) -> None:
+    def __init__(
+        self,
+        *,
+        manifests: Manifests,
+        blobs: Blobs,
+        listings: Listings,
+        pulled: Pulled = _nobody_counts,
+    ) -> None:
+        """``pulled`` is called for each manifest that a client gets, or its headers; quickly."""
         self._manifests = manifests
         self._blobs = blobs
         self._listings = listings
+        self._pulled = pulled
 
     async def manifest(self, repository: RepositoryName, reference: Reference) -> ServedManifest:
         """Return a manifest; see Manifests for what can go wrong."""
         if isinstance(reference, Digest):
-            return await self._manifests.by_digest(repository, reference)
-        return await self._manifests.by_tag(repository, reference)
+            manifest = await self._manifests.by_digest(repository, reference)
+        else:
+            manifest = await self._manifests.by_tag(repository, reference)
+        self._pulled(repository, manifest.descriptor.digest)
+        return manifest
 
     def manifest_at_hand(
         self, repository: RepositoryName, reference: Reference
     ) -> ServedManifest | None:
-        """Return a manifest that can be served at once; see Manifests."""
-        return self._manifests.at_hand(repository, reference)
+        """Return a manifest that can be served at once, and will be; see Manifests."""
+        manifest = self._manifests.at_hand(repository, reference)
+        if manifest is not None:
+            self._pulled(repository, manifest.descriptor.digest)
+        return manifest
 
     def blob_at_hand(self, repository: RepositoryName, digest: Digest) -> HeldBlobReader | None:
         """Return a reader of a blob that can be served at once; see Blobs."""

@@ -14,7 +14,7 @@ from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.routing import Destination, Hints, Router
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
-from roadstead.storage.base import Removed, Store
+from roadstead.storage.base import Catalog, Removed, Store
 
 
 class Mirrors:
@@ -28,16 +28,19 @@ class Mirrors:
         flights: Flights,
         store: Store,
         in_use: BlobsInUse | None = None,
+        catalog: Catalog | None = None,
     ) -> None:
         """``mirrors`` has one entry for each upstream of ``router``, by configured name.
 
-        ``in_use`` is what all of them tell of their readers.
+        ``in_use`` is what all of them tell of their readers; ``catalog`` lists what is held, in
+        place of the store.
         """
         self._router = router
         self._mirrors = mirrors
         self._flights = flights
         self._store = store
         self._in_use = in_use or BlobsInUse()
+        self._catalog = catalog or store
 
     def knows(self, name: str) -> bool:
         """Say whether an upstream goes by this name."""
@@ -97,7 +100,7 @@ class Mirrors:
 
     async def list_repositories(self, *, limit: int, after: str | None) -> list[RepositoryName]:
         """List the repositories that are held, of all upstreams, by stored name."""
-        return await self._store.list_repositories(after=after, limit=limit)
+        return await self._catalog.list_repositories(after=after, limit=limit)
 
     async def aclose(self) -> None:
         """Stop all work; partial downloads stay on disk, to be resumed."""

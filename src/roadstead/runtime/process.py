@@ -15,11 +15,13 @@ from roadstead import __version__
 from roadstead.config.load import Loaded
 from roadstead.config.schema import Settings
 from roadstead.errors import StorageError
+from roadstead.metadata.service import MetadataService
 from roadstead.mirror.deletions import Deletions
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.access import make_gate
 from roadstead.runtime.certificates import make_tls, watching
 from roadstead.runtime.listeners import Listeners
+from roadstead.runtime.metadata import RecordedLinks
 from roadstead.runtime.notifying import notifying
 from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
 from roadstead.runtime.readiness import Readiness
@@ -32,6 +34,8 @@ from roadstead.server.app import RegistryApp
 from roadstead.server.registry import RegistryHandlers
 from roadstead.server.tls import ServerTls
 from roadstead.storage.filesystem import FilesystemStore
+from roadstead.storage.layout import Layout
+from roadstead.storage.survey import Survey
 from roadstead.telemetry.events import Event, Observer, StorageFailed, on_loop
 from roadstead.telemetry.health import HealthMonitor
 from roadstead.telemetry.metrics import Metrics
@@ -94,10 +98,17 @@ async def running(
         watch = StorageWatch(observe=metrics)
         observe = on_loop(_both(metrics, watch))
         report.also(stack.enter_context(notifying(settings, instance_id, observe)))
-        store = FilesystemStore(Path(settings.storage.filesystem.rootdirectory), observer=observe)
+        root = Path(settings.storage.filesystem.rootdirectory)
+        metadata = MetadataService(Layout(root).metadata, Survey(root), observe=observe)
+        stack.push_async_callback(metadata.aclose)
+        links = RecordedLinks(metadata)
+        store = FilesystemStore(root, observer=observe, notes=links)
+        store.on_removal(links.removed)
         await _tidy(store)
-        board = StatusBoard(metrics)
-        mirrors = await stack.enter_async_context(open_mirrors(settings, store, observe, board))
+        board = StatusBoard(metrics, metadata)
+        mirrors = await stack.enter_async_context(
+            open_mirrors(settings, store, observe, board, metadata)
+        )
         await stack.enter_async_context(following_removals(store, mirrors))
         health = HealthMonitor(make_checks(settings.health, store, watch))
         health.start()
@@ -119,6 +130,7 @@ async def running(
                 upstream_ports[name] = opened or 0
         port = await listeners.open(settings.http.address, apps.make(None))
         inherited.report_unclaimed()
+        metadata.start()
         _log.info("Registry configured as a proxy cache to %s", settings.proxy.remoteurl)
         yield Running(
             mirrors=mirrors,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from roadstead import __version__
+from roadstead.metadata.service import MetadataService
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.telemetry.events import Kind
 from roadstead.telemetry.metrics import Metrics
@@ -17,6 +18,7 @@ class StatusBoard:
     """Collects what there is to say; ``upstreams`` is filled as they are opened."""
 
     metrics: Metrics
+    metadata: MetadataService
     upstreams: dict[str, FailoverUpstream] = field(default_factory=dict)
 
     def document(self, mirrors: Mirrors) -> Mapping[str, Any]:
@@ -28,6 +30,7 @@ class StatusBoard:
                 for name, upstream in self.upstreams.items()
             ],
             "flights": [asdict(report) for report in mirrors.running()],
+            "metadata": asdict(self.metadata.status()),
             "served": {
                 "blobs": self.metrics.proxy_totals(Kind.BLOB),
                 "manifests": self.metrics.proxy_totals(Kind.MANIFEST),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from roadstead.config.schema import Settings
 from roadstead.config.schema_proxy import UpstreamSettings
+from roadstead.metadata.service import MetadataService
 from roadstead.mirror.blobs import Blobs
 from roadstead.mirror.flight import Flights
 from roadstead.mirror.freshness import FreshnessRules
@@ -21,7 +22,10 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.routing import Router, any_of
+from roadstead.oci.digest import Digest
 from roadstead.oci.platform import Platform
+from roadstead.oci.reference import RepositoryName
+from roadstead.runtime.metadata import HeldNames
 from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
 from roadstead.runtime.status import StatusBoard
 from roadstead.secrecy import Secret
@@ -60,11 +64,16 @@ _PATIENT = _Patience(attempts=2, first_byte_seconds=math.inf)
 
 @asynccontextmanager
 async def open_mirrors(
-    settings: Settings, store: FilesystemStore, observe: Observer, board: StatusBoard
+    settings: Settings,
+    store: FilesystemStore,
+    observe: Observer,
+    board: StatusBoard,
+    metadata: MetadataService,
 ) -> AsyncIterator[Mirrors]:
     """Build a mirror for every upstream, and close them all at the end.
 
-    Upstreams that can be asked are put on ``board``.
+    Upstreams that can be asked are put on ``board``. ``metadata`` gives names of what is held,
+    and takes note of pulls.
 
     Raises:
         OSError: a certificate cannot be used.
@@ -72,16 +81,22 @@ async def open_mirrors(
     planned = plan_upstreams(settings)
     flights = Flights(store, observe=observe)
     in_use = BlobsInUse()
+    parts = _Parts(store, flights, in_use, HeldNames(store, metadata), metadata, observe)
     async with AsyncExitStack() as stack:
         mirrors = {}
         for one in planned:
             upstream = await _open(one, stack, observe, is_offline=settings.mirror.offline)
             if isinstance(upstream, FailoverUpstream):
                 board.upstreams[one.name] = upstream
-            mirrors[one.name] = _mirror(one.settings, store, upstream, flights, in_use, observe)
+            mirrors[one.name] = _mirror(one.settings, upstream, parts)
         router = Router([one.rules for one in planned], default=default_name(settings))
         composed = Mirrors(
-            router=router, mirrors=mirrors, flights=flights, store=store, in_use=in_use
+            router=router,
+            mirrors=mirrors,
+            flights=flights,
+            store=store,
+            in_use=in_use,
+            catalog=parts.names,
         )
         stack.push_async_callback(composed.aclose)
         yield composed
@@ -173,14 +188,24 @@ def _static(username: str, password: Secret) -> CredentialSource:
     return StaticCredentials(Credentials(username, password))
 
 
-def _mirror(
-    given: UpstreamSettings,
-    store: FilesystemStore,
-    upstream: Upstream,
-    flights: Flights,
-    in_use: BlobsInUse,
-    observe: Observer,
-) -> Mirror:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What all mirrors share."""
+
+    store: FilesystemStore
+    flights: Flights
+    in_use: BlobsInUse
+    names: HeldNames
+    metadata: MetadataService
+    observe: Observer
+
+    def pulled(self, repository: RepositoryName, digest: Digest) -> None:
+        """Take note of a pull."""
+        self.metadata.touch(repository, digest, time.time())
+
+
+def _mirror(given: UpstreamSettings, upstream: Upstream, parts: _Parts) -> Mirror:
+    store, observe = parts.store, parts.observe
     rules = FreshnessRules(
         tag_ttl=given.tagttl.total_seconds(),
         immutable=any_of(given.immutabletags),
@@ -199,11 +224,11 @@ def _mirror(
         blobs=Blobs(
             store=store,
             upstream=upstream,
-            flights=flights,
+            flights=parts.flights,
             max_transfers=given.maxtransfers,
             pace=PaceRules(connections=given.blobconnections),
             observe=observe,
-            in_use=in_use,
+            in_use=parts.in_use,
         ),
         listings=Listings(
             store=store,
@@ -211,7 +236,9 @@ def _mirror(
             manifests=manifests,
             ttl_seconds=rules.tag_ttl,
             observe=observe,
+            catalog=parts.names,
         ),
+        pulled=parts.pulled,
     )
 
 

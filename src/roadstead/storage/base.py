@@ -219,18 +219,18 @@ class ManifestStore(Protocol):
     async def confirm_tag(self, repository: RepositoryName, tag: Tag, confirmed_at: float) -> None:
         """Note that upstream has confirmed a held tag. Cheap: no sync; losing it costs a HEAD."""
 
-    async def list_tags(self, repository: RepositoryName) -> list[Tag] | None:
-        """Return the repository's tags in byte order, or None if it is not held at all."""
-
 
 class Catalog(Protocol):
-    """All repositories of a store."""
+    """The names of what a store holds."""
 
     async def list_repositories(self, *, after: str | None, limit: int) -> list[RepositoryName]:
         """Return up to ``limit`` names behind ``after`` in distribution's order.
 
         The order is component-wise: ``a/b`` comes before ``a-b``.
         """
+
+    async def list_tags(self, repository: RepositoryName) -> list[Tag] | None:
+        """Return the repository's tags in byte order, or None if it is not held at all."""
 
 
 class ReferrersStore(Protocol):
@@ -371,6 +371,43 @@ class CollectableStore(RemovalStore, Protocol):
         Raises:
             StorageBusyError: there is another one.
         """
+
+
+class LinkNotes(Protocol):
+    """Hears of every link before it is written, for a record that is never behind the links.
+
+    Called in the thread that writes, with the data in place and removers kept away; may block
+    for as long as a sync takes. What it raises (a StorageError) keeps the link from being
+    written.
+    """
+
+    def manifest(self, repository: RepositoryName, digest: Digest, content: bytes) -> None:
+        """A manifest is about to be linked."""
+
+    def tag(self, repository: RepositoryName, tag: Tag, digest: Digest) -> None:
+        """A tag is about to point at ``digest``."""
+
+    def layer(self, repository: RepositoryName, digest: Digest, size_bytes: int | None) -> None:
+        """A layer or config is about to be linked; no size: its data is not there."""
+
+    def data(self, digest: Digest, size_bytes: int) -> None:
+        """Data is about to get another name, ``digest``."""
+
+
+class NoNotes:
+    """LinkNotes of which nobody wants to know."""
+
+    def manifest(self, _repository: RepositoryName, _digest: Digest, _content: bytes) -> None:
+        """Do nothing."""
+
+    def tag(self, _repository: RepositoryName, _tag: Tag, _digest: Digest) -> None:
+        """Do nothing."""
+
+    def layer(self, _repository: RepositoryName, _digest: Digest, _size: int | None) -> None:
+        """Do nothing."""
+
+    def data(self, _digest: Digest, _size_bytes: int) -> None:
+        """Do nothing."""
 
 
 class Store(BlobStore, ManifestStore, Catalog, ReferrersStore, Protocol):

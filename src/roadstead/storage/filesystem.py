@@ -20,7 +20,7 @@ from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.storage import catalog, purge
 from roadstead.storage.barrier import Barrier
-from roadstead.storage.base import HeldTag, OpenBlob, Removed
+from roadstead.storage.base import HeldTag, LinkNotes, NoNotes, OpenBlob, Removed
 from roadstead.storage.boundary import Boundary, storage_errors
 from roadstead.storage.durability import link_atomically, write_atomically
 from roadstead.storage.epoch import RemovalEpoch
@@ -67,8 +67,11 @@ class FilesystemStore:
         observer: Observer = ignore,
         clock: Callable[[], float] = time.perf_counter,
         boot_id: str | None = None,
+        notes: LinkNotes | None = None,
     ) -> None:
+        """``notes`` is told of each link before it is written."""
         self._layout = Layout(root)
+        self._notes: LinkNotes = notes or NoNotes()
         self._boundary = Boundary(observer=observer, clock=clock)
         self._boot_id = current_boot_id() if boot_id is None else boot_id
         self._epoch = RemovalEpoch(self._layout.own)
@@ -117,6 +120,7 @@ class FilesystemStore:
             boot_id=self._boot_id,
             boundary=self._boundary,
             barrier=self._barrier,
+            notes=self._notes,
         )
 
     def scratch_file(self) -> BinaryIO:
@@ -272,14 +276,18 @@ class FilesystemStore:
         with file:
             if hashlib.file_digest(file, digest.hasher).hexdigest() != digest.encoded:
                 return None
+            size = os.fstat(file.fileno()).st_size
         with self._barrier.linking([digest, source]), AbsenceIgnored():
+            self._notes.data(digest, size)
             link_atomically(self._layout.blob(source), path)
         return data_size(path, digest)
 
     def _link_blob(self, repository: RepositoryName, digest: Digest) -> bool:
         with self._barrier.linking([digest]):
-            if data_size(self._layout.blob(digest), digest) is None:
+            size = data_size(self._layout.blob(digest), digest)
+            if size is None:
                 return False
+            self._notes.layer(repository, digest, size)
             write_link(self._layout.layer_link(repository, digest), digest)
             return True
 
@@ -288,6 +296,7 @@ class FilesystemStore:
         with self._barrier.linking([digest]):
             if read_regular(path, limit_bytes=len(content) + 1) != content:
                 write_atomically(path, content)
+            self._notes.manifest(repository, digest, content)
             write_link(self._layout.revision_link(repository, digest), digest)
 
     def _write_tag(
@@ -297,6 +306,7 @@ class FilesystemStore:
             source = follow_link(self._layout.revision_link(repository, digest), digest)
             if source is None or data_size(self._layout.blob(source), source) is None:
                 return False
+            self._notes.tag(repository, tag, digest)
             write_link(self._layout.tag_index_link(repository, tag, digest), digest)
             write_tag_link(self._layout.tag_current_link(repository, tag), digest, confirmed_at)
             return True

@@ -33,8 +33,18 @@ class Layout:
 
     @property
     def blobs(self) -> Path:
-        """Directory of all data, one directory for each algorithm."""
+        """Directory of all data: one directory for each algorithm, in it one for each prefix."""
         return Path(f"{self.root}/docker/registry/v2/blobs")
+
+    @property
+    def schedule(self) -> Path:
+        """File in which the stock registry in proxy mode keeps when what it pulled expires."""
+        return Path(f"{self.root}/scheduler-state.json")
+
+    @property
+    def metadata(self) -> Path:
+        """File of the metadata database; what else it needs has the same name and another end."""
+        return Path(f"{self.root}/roadstead/metadata.sqlite")
 
     def blob(self, digest: Digest) -> Path:
         """File with the bytes of a layer, a config or a manifest."""

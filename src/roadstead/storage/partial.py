@@ -19,6 +19,7 @@ from roadstead.errors import DigestMismatchError, StorageError
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 from roadstead.storage.barrier import Barrier
+from roadstead.storage.base import LinkNotes
 from roadstead.storage.boundary import Boundary
 from roadstead.storage.durability import make_directories, sync_directory
 from roadstead.storage.layout import Layout
@@ -67,7 +68,14 @@ class FilesystemPartialBlob:
     """A ``PartialBlob`` of the filesystem store; see the protocol for the contract."""
 
     def __init__(
-        self, digest: Digest, *, layout: Layout, boot_id: str, boundary: Boundary, barrier: Barrier
+        self,
+        digest: Digest,
+        *,
+        layout: Layout,
+        boot_id: str,
+        boundary: Boundary,
+        barrier: Barrier,
+        notes: LinkNotes,
     ) -> None:
         """Open the partial file of ``digest`` and hash what is in it.
 
@@ -78,6 +86,7 @@ class FilesystemPartialBlob:
         self._layout = layout
         self._boundary = boundary
         self._barrier = barrier
+        self._notes = notes
         self._path = layout.partial(boot_id, digest)
         self._moving = Lock()
         self._committed = False
@@ -169,6 +178,7 @@ class FilesystemPartialBlob:
             sync_directory(data.parent)
             with self._boundary.step("linking a blob", "link"):
                 for repository in sorted(repositories):
+                    self._notes.layer(repository, self._digest, self._offset)
                     write_link(self._layout.layer_link(repository, self._digest), self._digest)
 
     def restart(self) -> None:

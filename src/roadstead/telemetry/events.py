@@ -194,6 +194,20 @@ class PassedOn:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataFailed:
+    """The metadata database failed; ``action`` is open, read or write."""
+
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataSettled:
+    """The metadata database became reliable (``whole``), or ceased to be."""
+
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RequestStarted:
     """A request was routed; ``handler`` is distribution's label (base, blob, manifest...)."""
 
@@ -245,6 +259,8 @@ Event: TypeAlias = (
     | StorageFailed
     | StorageStands
     | PassedOn
+    | MetadataFailed
+    | MetadataSettled
     | RequestStarted
     | RequestEnded
     | Repeated

@@ -160,6 +160,23 @@ class OwnFamilies(_Group):
         )
 
 
+class MetadataFamilies(_Group):
+    """The metadata database."""
+
+    def __init__(self) -> None:
+        self.whole = Gauge(
+            "roadstead_metadata_whole",
+            "1 while the metadata database has a row for every link, else 0.",
+        )
+        self.whole.initialise(())
+        self.failures = Counter(
+            "roadstead_metadata_failures_total",
+            "Attempts to open, read or write the metadata database that failed.",
+            ("action",),
+        )
+        self.failures.initialise(*((action,) for action in ("open", "read", "write")))
+
+
 class UpstreamFamilies(_Group):
     """How upstreams stand; labels are names, endpoints and accounts of the configuration."""
 

@@ -14,6 +14,7 @@ from roadstead.telemetry.events import Event, Kind, Outcome
 from roadstead.telemetry.families import (
     HANDLERS,
     HttpFamilies,
+    MetadataFamilies,
     NotificationFamilies,
     OwnFamilies,
     ProxyFamilies,
@@ -55,6 +56,7 @@ class Metrics:
         self._own = OwnFamilies(version)
         self._upstream = UpstreamFamilies()
         self._notifications = NotificationFamilies()
+        self._metadata = MetadataFamilies()
         # By type, because a request costs three events and a chain of tests costs more.
         self._count: dict[type, Callable[[Any], None]] = {
             events.Served: self._count_served,
@@ -71,6 +73,8 @@ class Metrics:
             events.StorageFailed: self._count_storage_failed,
             events.StorageStands: self._note_storage,
             events.PassedOn: self._count_passed_on,
+            events.MetadataFailed: self._count_metadata_failed,
+            events.MetadataSettled: self._note_metadata_settled,
             events.CacheAsked: self._count_cache_asked,
             events.NotificationCounted: self._count_notification,
             events.NotificationAnswered: self._count_notification_answer,
@@ -85,6 +89,7 @@ class Metrics:
             self._own,
             self._upstream,
             self._notifications,
+            self._metadata,
         )
         self._exposition: Exposition | None = None
 
@@ -178,6 +183,12 @@ class Metrics:
 
     def _count_passed_on(self, _event: events.PassedOn) -> None:
         self._own.passed_on.values[()] += 1
+
+    def _count_metadata_failed(self, event: events.MetadataFailed) -> None:
+        self._metadata.failures.values[(event.action,)] += 1
+
+    def _note_metadata_settled(self, event: events.MetadataSettled) -> None:
+        self._metadata.whole.values[()] = event.whole
 
     def _count_cache_asked(self, event: events.CacheAsked) -> None:
         self._storage.cache_requests.values[()] += 1

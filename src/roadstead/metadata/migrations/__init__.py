@@ -1,0 +1,1 @@
+"""Alembic's scripts; one step in ``versions`` for each change of the schema."""

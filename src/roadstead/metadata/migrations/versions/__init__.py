@@ -1,0 +1,1 @@
+"""Every step of the schema, oldest first."""
