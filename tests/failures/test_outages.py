@@ -21,7 +21,7 @@ from roadstead.upstream.timeouts import Timeouts
 from tests.support.rig import APP, Rig, make_rig, serving
 from tests.support.roadstead_process import free_port, start_roadstead
 
-PATIENCE_SECONDS = 0.1
+PATIENCE_SECONDS = 0.4
 # A busy machine is slow; a hang is slower.
 BOUND_SECONDS = 5.0
 
@@ -75,7 +75,7 @@ TROUBLES: dict[str, tuple[Trouble, set[int]]] = {
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     """Give a served mirror with little patience."""
     rules = FreshnessRules(revalidation_limit=PATIENCE_SECONDS)
-    timeouts = Timeouts(connect=0.3, first_byte=0.3, stall=0.3, total=0.5)
+    timeouts = Timeouts(connect=0.8, first_byte=0.8, stall=0.8, total=1.0)
     async with make_rig(tmp_path, rules=rules, timeouts=timeouts) as made, serving(made):
         yield made
         made.upstream.resume()
