@@ -93,8 +93,9 @@ class _Page:
     def mend(self, behind: str, last: str | None, points_at: Mapping[Digest, PointsAt]) -> None:
         repositories = self._repositories(behind, last)
         contents = self._contents()
-        for digest, found in points_at.items():
-            note_edges(self._connection, contents[digest], found)
+        note_edges(
+            self._connection, {contents[digest]: found for digest, found in points_at.items()}
+        )
         self._manifests(repositories, contents)
         self._layers(repositories, contents)
         self._tags(repositories, contents)

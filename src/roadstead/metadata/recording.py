@@ -54,7 +54,7 @@ def record_manifest(connection: sa.Connection, record: ManifestRecord) -> None:
     of = repository_row(connection, record.repository)
     found = held_content(connection, record.digest, record.size_bytes, record.stored_at)
     if record.points_at is not None:
-        note_edges(connection, found, record.points_at)
+        note_edges(connection, {found: record.points_at})
     add = upsert(connection, manifest).values(
         repository_id=of,
         content_id=found,
@@ -205,22 +205,28 @@ def held_content(connection: sa.Connection, digest: Digest, size_bytes: int, at:
     return int(found.id)
 
 
-def note_edges(connection: sa.Connection, found: int, points_at: PointsAt) -> None:
-    """Note what a manifest points at; what is noted already follows from the same content."""
-    pointed = {
-        EdgeKind.CHILD: points_at.children,
-        EdgeKind.BLOB: points_at.blobs,
-        EdgeKind.SUBJECT: (points_at.subject,) if points_at.subject is not None else (),
-    }
-    ids = content_rows(connection, {digest for some in pointed.values() for digest in some})
+def note_edges(connection: sa.Connection, documents: Mapping[int, PointsAt]) -> None:
+    """Note what manifests, by content, point at; what is noted already says the same."""
+    pointed = [
+        (found, kind, digests)
+        for found, points_at in documents.items()
+        for kind, digests in (
+            (EdgeKind.CHILD, points_at.children),
+            (EdgeKind.BLOB, points_at.blobs),
+            (EdgeKind.SUBJECT, (points_at.subject,) if points_at.subject is not None else ()),
+        )
+    ]
+    ids = content_rows(connection, {digest for _, _, digests in pointed for digest in digests})
     rows = [
         {"parent_id": found, "kind": int(kind), "child_id": child}
-        for kind, digests in pointed.items()
+        for found, kind, digests in pointed
         for child in {ids[digest] for digest in digests}
     ]
     if rows:
         connection.execute(upsert(connection, edge).on_conflict_do_nothing(), rows)
-    connection.execute(_set_media_type, {"found": found, "media": points_at.media_type})
+    media = [{"found": found, "media": one.media_type} for found, one in documents.items()]
+    if media:
+        connection.execute(_set_media_type, media)
 
 
 def drop_edges(connection: sa.Connection, ids: Sequence[int]) -> None:
