@@ -1,8 +1,8 @@
 """The database of a serving process: there from the first moment, opened when there is time.
 
 Importing what the database needs takes longer than all else that a start does, so it happens in
-a thread of its own, after the listeners are up. What is recorded before that waits in memory,
-under a mark.
+a thread of its own, some time after the listeners are up. What is recorded before that waits in
+memory, under a mark.
 """
 
 import asyncio
@@ -49,6 +49,7 @@ class MetadataService:
         self._waiting: list[Callable[[Recorder], Future[None]]] = []
         self._opened: MetadataDatabase | None = None
         self._made: MetadataDatabase | None = None
+        self._closing = threading.Event()
         self._tried = threading.Event()
         self._thread = threading.Thread(target=self._make, name="metadata-opening", daemon=True)
 
@@ -63,12 +64,14 @@ class MetadataService:
             return MetadataStatus(Condition.OPENING)
         return self._opened.snapshot()
 
-    def start(self) -> None:
-        """Begin to open the database."""
+    def start(self, *, delay_seconds: float = 0.0) -> None:
+        """Begin to open the database, after a while."""
+        self._delay_seconds = delay_seconds
         self._thread.start()
 
     async def aclose(self) -> None:
         """Write what is noted, and close; the volume must not be written any more."""
+        self._closing.set()
         if self._thread.ident is not None:
             # A process that ends so early should not leave a debt behind.
             await asyncio.to_thread(self._tried.wait, _OPENING_SECONDS)
@@ -144,6 +147,9 @@ class MetadataService:
         return done
 
     def _make(self) -> None:
+        if self._closing.wait(self._delay_seconds) and not self._waiting:
+            self._tried.set()
+            return
         from roadstead.metadata.database import MetadataDatabase  # noqa: PLC0415 - see the module
 
         made = self._made = MetadataDatabase(

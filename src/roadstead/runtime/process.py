@@ -45,6 +45,8 @@ _log = logging.getLogger("roadstead.runtime")
 
 # distribution's default of storage.maintenance.uploadpurging.age
 _PARTIAL_AGE_SECONDS: Final = 168 * 3600
+# The first answers come before the metadata database.
+_METADATA_DELAY_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ async def running(
                 upstream_ports[name] = opened or 0
         port = await listeners.open(settings.http.address, apps.make(None))
         inherited.report_unclaimed()
-        metadata.start()
+        metadata.start(delay_seconds=_METADATA_DELAY_SECONDS)
         _log.info("Registry configured as a proxy cache to %s", settings.proxy.remoteurl)
         yield Running(
             mirrors=mirrors,
