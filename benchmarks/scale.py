@@ -27,7 +27,7 @@ from benchmarks.content import MIB
 from benchmarks.process import Server, free_port, run_server
 
 _ROADSTEAD = str(Path(sys.executable).with_name("roadstead"))
-_PAGES = 21
+_PAGES = 7
 _CANDIDATES = 1000
 
 
@@ -188,7 +188,7 @@ def _say(what: str, **values: float) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--repositories", type=int, default=100_000)
-    parser.add_argument("--blobs", type=int, default=9, help="of each repository's image")
+    parser.add_argument("--blobs", type=int, default=10, help="of each repository's image")
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()))
     return parser.parse_args()
 

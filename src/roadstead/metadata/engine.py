@@ -13,7 +13,7 @@ _PRAGMAS = (
     "synchronous = FULL",
     "busy_timeout = 5000",
     # KiB, for each connection.
-    "cache_size = -16384",
+    "cache_size = -8192",
     "journal_size_limit = 67108864",
 )
 

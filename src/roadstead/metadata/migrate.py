@@ -24,12 +24,12 @@ def migrate(connection: sa.Connection) -> None:
     found = _revision(connection)
     if found == REVISION:
         return
+    # What it does is of no interest in a mirror's log, unless it fails.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic.command import upgrade  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
-    # What it does is of no interest in a mirror's log, unless it fails.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection

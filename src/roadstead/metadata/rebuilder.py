@@ -151,16 +151,16 @@ class Rebuilder:
 
     def _rebuild_quietly(self) -> None:
         """Rebuild with half of one processor at most, and tell the log how it goes."""
-        started = worked = logged = time.monotonic()
+        started = worked = time.monotonic()
+        # What takes no longer than a moment is told of at its end.
+        logged = started + 1 - _LOGGED_SECONDS
 
         def pause(done: float) -> None:
             nonlocal worked, logged
             now = time.monotonic()
-            if not done:
-                _log.info("metadata is being rebuilt from the layout")
-            if now - logged > _LOGGED_SECONDS:
+            if now > logged + _LOGGED_SECONDS:
                 logged = now
-                _log.info("rebuilding metadata: %.0f %%", done * 100)
+                _log.info("metadata is being rebuilt from the layout: %.0f %%", done * 100)
             # Python runs one thread at a time: the mirror's must not wait for this one.
             if self._stopping.wait(now - worked):
                 raise _StoppedError

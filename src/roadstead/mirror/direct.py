@@ -134,7 +134,8 @@ class DirectTransfers:
                 waiting = chunk[surplus:]
         source.verify(digest)
         elapsed = time.perf_counter() - started
-        self._observe(events.Fetched(events.Kind.BLOB, source.position - begun_at, elapsed))
+        size = source.position - begun_at
+        self._observe(events.Fetched(events.Kind.BLOB, size, elapsed, self._upstream.host))
         if waiting:
             yield waiting
 

@@ -351,7 +351,7 @@ class Manifests:
         fetched = await self._ask(self._upstream.get_manifest(repository, reference))
         size = fetched.descriptor.size
         elapsed = time.perf_counter() - started
-        self._observe(events.Fetched(events.Kind.MANIFEST, size, elapsed))
+        self._observe(events.Fetched(events.Kind.MANIFEST, size, elapsed, self._upstream.host))
         await self._keep(repository, fetched)
         manifest = self._remember(repository, fetched.descriptor, fetched.content)
         return replace(manifest, outcome=Outcome.MISS)

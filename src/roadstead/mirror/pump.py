@@ -165,7 +165,7 @@ class Pump:
                 partial.discard()
 
     def _report_fetched(self, size_bytes: int, seconds: float) -> None:
-        self._observe(events.Fetched(events.Kind.BLOB, size_bytes, seconds))
+        self._observe(events.Fetched(events.Kind.BLOB, size_bytes, seconds, self._host))
 
     def _fill(self, partial: PartialBlob) -> None:
         """Transfer until all is written, resuming as long as each try brings something."""

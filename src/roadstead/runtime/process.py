@@ -28,6 +28,7 @@ from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.removals import following_removals
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets
+from roadstead.runtime.totals import HourlyTotals
 from roadstead.runtime.upstreams import open_mirrors
 from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
@@ -98,7 +99,8 @@ async def running(
         loop.set_default_executor(ThreadPoolExecutor(settings.storage.filesystem.maxthreads))
         metrics = Metrics(version=__version__, storage_driver="filesystem")
         watch = StorageWatch(observe=metrics)
-        observe = on_loop(_both(metrics, watch))
+        hourly = HourlyTotals()
+        observe = on_loop(_all(metrics, watch, hourly))
         report.also(stack.enter_context(notifying(settings, instance_id, observe)))
         root = Path(settings.storage.filesystem.rootdirectory)
         metadata = MetadataService(Layout(root).metadata, Survey(root), observe=observe)
@@ -112,6 +114,7 @@ async def running(
             open_mirrors(settings, store, observe, board, metadata)
         )
         await stack.enter_async_context(following_removals(store, mirrors))
+        hourly.feed(metadata.add, {one.host: name for name, one in board.upstreams.items()})
         health = HealthMonitor(make_checks(settings.health, store, watch))
         health.start()
         stack.push_async_callback(health.aclose)
@@ -146,9 +149,10 @@ async def running(
         )
 
 
-def _both(metrics: Metrics, watch: StorageWatch) -> Observer:
+def _all(metrics: Metrics, watch: StorageWatch, hourly: HourlyTotals) -> Observer:
     def observe(event: Event) -> None:
         metrics(event)
+        hourly(event)
         # Most events come with every request, and are none of its business.
         if isinstance(event, StorageFailed):
             watch(event)

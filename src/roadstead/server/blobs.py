@@ -25,7 +25,7 @@ from roadstead.server.ranges import (
     matches_none_of,
     parse_ranges,
 )
-from roadstead.server.repeats import Current, Repeatable
+from roadstead.server.repeats import UPSTREAM, Current, Repeatable
 from roadstead.server.resolve import find_mirror, note_outcome
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Kind, Outcome, Served
@@ -98,7 +98,8 @@ class BlobHandlers:
         incoming.content_digest = incoming.digest
         incoming.content_bytes = size_bytes
         outcome = incoming.outcome or Outcome.MISS
-        self._observe(Served(Kind.BLOB, outcome, size_bytes, incoming.sent_bytes))
+        upstream = incoming.common_headers[UPSTREAM]
+        self._observe(Served(Kind.BLOB, outcome, size_bytes, incoming.sent_bytes, upstream))
 
 
 async def _send(

@@ -21,7 +21,7 @@ from roadstead.server.blobs import IMMUTABLE, BlobHandlers
 from roadstead.server.errors import ErrorResponse, json_body
 from roadstead.server.incoming import Incoming
 from roadstead.server.ranges import matches_none_of
-from roadstead.server.repeats import Current, Repeatable
+from roadstead.server.repeats import UPSTREAM, Current, Repeatable
 from roadstead.server.resolve import REASON, find_mirror, header_text, note_outcome
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Kind, Outcome
@@ -127,7 +127,8 @@ class RegistryHandlers:
             incoming.sent_bytes = len(manifest.content)
         size = manifest.descriptor.size
         incoming.content_digest, incoming.content_bytes = digest, size
-        self._observe(events.Served(Kind.MANIFEST, manifest.outcome, size, incoming.sent_bytes))
+        sent, upstream = incoming.sent_bytes, incoming.common_headers[UPSTREAM]
+        self._observe(events.Served(Kind.MANIFEST, manifest.outcome, size, sent, upstream))
         if not is_wanted:
             return web.Response(status=304, headers=headers)
         if manifest.outcome is Outcome.HIT:

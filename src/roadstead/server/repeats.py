@@ -20,6 +20,9 @@ from roadstead.server.requestid import new_request_id
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Exchange, ExchangeLog, Kind, LogAgain
 
+UPSTREAM: Final = "X-Roadstead-Upstream"
+"""Header that names the upstream of an answer."""
+
 # Together about 20 MB when full.
 _KNOWN_HEADS: Final = 4096
 _LONGEST_HEAD: Final = 2048
@@ -83,6 +86,7 @@ class Repeat:
         """``response`` is the one that was sent; ``log`` logs an exchange like that one."""
         self._repeatable = precedent.repeatable
         self._method = precedent.exchange.method
+        self._upstream = response.headers.get(UPSTREAM, "")
         self._head = _static_head(response, precedent.repeatable.varying | {"Date"})
         self._observe = observe
         self._log = log
@@ -104,9 +108,8 @@ class Repeat:
         seconds = time.perf_counter() - started
         repeatable = self._repeatable
         sent = 0 if self._method == "HEAD" else repeatable.size_bytes
-        self._observe(
-            events.Repeated(repeatable.kind, self._method, repeatable.size_bytes, sent, seconds)
-        )
+        size, upstream = repeatable.size_bytes, self._upstream
+        self._observe(events.Repeated(repeatable.kind, self._method, size, sent, seconds, upstream))
         self._log(peer, new_request_id(), seconds)
 
 

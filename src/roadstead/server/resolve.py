@@ -11,6 +11,7 @@ from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.oci.reference import RepositoryName
 from roadstead.server.incoming import Incoming
+from roadstead.server.repeats import UPSTREAM
 from roadstead.telemetry.events import Outcome
 
 REASON = "X-Roadstead-Reason"
@@ -34,7 +35,7 @@ def find_mirror(
     """
     mirror, destination = mirrors.find(repository, incoming.hints)
     headers = incoming.common_headers
-    headers["X-Roadstead-Upstream"] = destination.upstream
+    headers[UPSTREAM] = destination.upstream
     if destination.heeds_namespace:
         # distribution-spec (main): who heeds ``ns`` says so.
         headers["OCI-Namespace"] = incoming.hints.namespace or ""
@@ -55,7 +56,7 @@ def note_denial(incoming: Incoming, error: RoadsteadError) -> None:
     headers[_OUTCOME] = "denied"
     headers[REASON] = header_text(str(error))
     if isinstance(error, RepositoryDeniedError):
-        headers["X-Roadstead-Upstream"] = error.upstream
+        headers[UPSTREAM] = error.upstream
 
 
 def header_text(text: str) -> str:

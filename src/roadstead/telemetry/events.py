@@ -37,21 +37,26 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A client got content of ``size_bytes``, or its headers; ``sent_bytes`` of it went out."""
+    """A client got content of ``size_bytes``, or its headers; ``sent_bytes`` of it went out.
+
+    ``upstream`` is the configured name.
+    """
 
     kind: Kind
     outcome: Outcome
     size_bytes: int
     sent_bytes: int
+    upstream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A transfer from upstream is complete and verified."""
+    """A transfer from upstream, which has ``host``, is complete and verified."""
 
     kind: Kind
     size_bytes: int
     seconds: float
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +244,7 @@ class Repeated:
     size_bytes: int
     sent_bytes: int
     seconds: float
+    upstream: str = ""
 
 
 Event: TypeAlias = (
