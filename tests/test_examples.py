@@ -42,6 +42,14 @@ _READERS: Mapping[str, Callable[[str], object]] = {
 }
 
 
+def test_the_limits_of_the_example_are_those_of_the_clean_up_script() -> None:
+    """Its weekly cron line and its 30 days are two lines of configuration."""
+    retention = load(_EXAMPLES / "retention.yml", {}).settings.retention
+    assert retention.schedule == "0 3 * * 0"
+    assert retention.maxage == timedelta(days=30)
+    assert retention.maxsize == 100 * 1000**3
+
+
 def files(root: Path = _EXAMPLES) -> list[Path]:
     """Return every example."""
     return sorted(path for path in root.rglob("*") if path.is_file())

@@ -2,6 +2,7 @@
 
 RoadsteadError
 ├── InvalidReferenceError          a name, tag or digest that breaks the grammar
+├── InvalidCallError               a call that steers the mirror says what cannot be meant
 ├── NamespaceConflictError         a request names two upstreams at once
 ├── RepositoryDeniedError          the configuration does not let this repository through
 ├── PlatformDeniedError            the configuration does not let this platform through
@@ -49,10 +50,14 @@ class InvalidReferenceError(RoadsteadError):
     """A repository name, tag or digest does not match its grammar."""
 
     def __init__(self, part: str, given: str) -> None:
-        """Name the offending ``part`` (repository, tag or digest) and what was ``given``."""
+        """Name the offending ``part`` (repository, tag, digest, pattern...) and what was given."""
         super().__init__(f"invalid {part}: {given!r}")
         self.part = part
         self.given = given
+
+
+class InvalidCallError(RoadsteadError):
+    """A call that steers the mirror has arguments that cannot be meant."""
 
 
 class NamespaceConflictError(RoadsteadError):

@@ -13,7 +13,7 @@ from roadstead.config.reference import compatibility_table
 GOOD = """\
 version: 0.1
 storage: {filesystem: {rootdirectory: /data}, redirect: {disable: true}}
-proxy: {remoteurl: 'https://u:hunter2@ghcr.io', ttl: 24h}
+proxy: {remoteurl: 'https://u:hunter2@ghcr.io', cachewritetimeout: 1m}
 """
 BAD = "version: 0.1\nstorage: s3\nhttp: {addr: '5000'}\nhealth: {tcp: [{}]}\nredis: {db: 1}\n"
 
@@ -48,7 +48,7 @@ def test_a_usable_configuration_is_printed_and_can_be_loaded(good: str) -> None:
     assert isinstance(document, dict)
     assert isinstance(document["http"], dict)
     assert document["http"]["addr"] == ":81"
-    assert "warning: proxy.ttl: is ignored" in result.stderr
+    assert "warning: proxy.cachewritetimeout: is ignored" in result.stderr
     assert "info: proxy.remoteurl: has user information" in result.stderr
     assert "info: without effect on a mirror: storage.redirect.disable" in result.stderr
     assert "hunter2" not in result.output

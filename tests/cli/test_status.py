@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,6 @@ from roadstead.cli.main import app
 from roadstead.config.load import load
 from roadstead.runtime import Running, running
 from roadstead.simulator.registry import ScriptedRegistry
-
-
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    """Give the root logger back what a running mirror takes from it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(capture=False)
 
 
 @pytest.fixture

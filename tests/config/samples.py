@@ -84,6 +84,9 @@ SAMPLES: Final = {
     "proxy.maxmanifestsize": "1024",
     "proxy.maxtransfers": "4",
     "proxy.blobconnections": "1",
+    "proxy.ttl": "24h",
+    "proxy.retention.maxsize": "50GB",
+    "proxy.retention.maxage": "2w",
     "proxy.trustedrealms[0]": "auth.example.com",
     "proxy.aliases[0]": "ghcr.io",
     "proxy.endpoints[0]": "https://near.example.com",
@@ -128,6 +131,8 @@ SAMPLES: Final = {
     "upstreams.ghcr.maxmanifestsize": "2048",
     "upstreams.ghcr.maxtransfers": "2",
     "upstreams.ghcr.blobconnections": "2",
+    "upstreams.ghcr.retention.maxsize": "20 GiB",
+    "upstreams.ghcr.retention.maxage": "7d",
     "upstreams.ghcr.listen": ":5002",
     "upstreams.ghcr.hosts[0]": "ghcr.example.com",
     "auth.htpasswd.realm": "mirror",
@@ -147,6 +152,12 @@ SAMPLES: Final = {
     "access.rules[1].deny[0]": "certificate:old-*",
     "mirror.offline": "true",
     "mirror.wellknown": "false",
+    "retention.maxsize": "100GB",
+    "retention.maxage": "30d",
+    "retention.minfree": "5%",
+    "retention.pins[0]": "docker.io/library/alpine:*",
+    "retention.schedule": "0 3 * * 0",
+    "retention.grace": "10m",
 }
 
 # A list's element or a section cannot do without these, nor a certificate without its key.

@@ -121,7 +121,6 @@ def test_no_authentication_is_fine(tmp_path: Path, auth: str) -> None:
         ("middleware: {storage: [{name: redirect}]}", "middleware"),
         ("log: {hooks: [{type: mail}]}", "log.hooks"),
         ("http: {h2c: {enabled: true}}", "http.h2c"),
-        ("proxy: {ttl: 24h}", "proxy.ttl"),
         ("proxy: {cachewritetimeout: 1m}", "proxy.cachewritetimeout"),
         ("compatibility: {schema1: {enabled: true}}", "compatibility"),
         ("reporting: {newrelic: {name: x}}", "reporting"),

@@ -1,1 +1,1 @@
-"""Tests: maintenance."""
+"""Retention and what an operator does by hand."""

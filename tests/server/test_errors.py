@@ -23,6 +23,7 @@ SAMPLES: dict[type[RoadsteadError], RoadsteadError] = {
     for sample in (
         RoadsteadError("odd"),
         errors.InvalidReferenceError("repository", "A B"),
+        errors.InvalidCallError("dry_run is true or false"),
         errors.NamespaceConflictError("ghcr.io", "quay.io"),
         errors.RepositoryDeniedError("library/app", "docker.io"),
         errors.PlatformDeniedError(

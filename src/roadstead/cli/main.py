@@ -12,6 +12,7 @@ from roadstead.cli import (
     garbage,
     layouts,
     metadata,
+    retention,
     serve,
     simulator,
     status,
@@ -32,6 +33,12 @@ app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.command("export")(layouts.export_images)
 app.command("import")(layouts.import_layouts)
+app.add_typer(retention.app, name="retention")
+app.command("evict")(retention.evict)
+app.command("pin")(retention.pin)
+app.command("unpin")(retention.unpin)
+app.command("pins")(retention.pins)
+app.command("purge")(retention.purge)
 app.command("demo")(demo.demo)
 app.command("upstream-simulator")(simulator.simulate)
 

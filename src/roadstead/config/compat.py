@@ -15,7 +15,7 @@ from roadstead.config.compat_notifications import NOTIFICATIONS
 from roadstead.config.compat_served import GENERAL, HEALTH, HTTP
 from roadstead.config.compat_stored import RESERVED, STORAGE
 from roadstead.config.compat_unused import MIDDLEWARE, PUSHES, REDIS
-from roadstead.config.compat_upstream import PROXY, UPSTREAMS
+from roadstead.config.compat_upstream import PROXY, RETENTION, UPSTREAMS
 from roadstead.config.document import Value
 from roadstead.config.key import ANY_NAME, Key, Node, Status, tree
 from roadstead.config.masking import describe
@@ -28,6 +28,7 @@ GROUPS: Final = {
     "HTTP": HTTP,
     "The default upstream": PROXY,
     "Further upstreams, and all of them": UPSTREAMS,
+    "Retention": RETENTION,
     "Health": HEALTH,
     "Authentication of clients": AUTH,
     "Who may pull what": ACCESS,

@@ -40,6 +40,8 @@ def _shared(section: str) -> tuple[Key, ...]:
         "maxmanifestsize": "larger manifests are refused; in bytes",
         "maxtransfers": "blobs fetched from this upstream at one time",
         "blobconnections": "connections for one large blob where one is slow; 1: never more",
+        "retention.maxsize": "most that is held of this upstream, such as 20GB; 0: no limit",
+        "retention.maxage": "as `retention.maxage`, in its place; 0: no limit",
     }
     return tuple(Key(f"{section}.{name}", _WORKS, meaning) for name, meaning in meanings.items())
 
@@ -53,9 +55,9 @@ PROXY = (
     *_shared("proxy"),
     Key(
         "proxy.ttl",
-        _IGNORED,
-        "what is held is kept, nothing expires by age in this version",
-        "168h",
+        _WORKS,
+        "how long after its last pull an image of the default upstream is kept; 0, or unset: for "
+        "ever (in distribution: after the fetch, by default 168h, if `storage.delete.enabled`)",
     ),
     Key(
         "proxy.cachewritetimeout",
@@ -75,5 +77,35 @@ UPSTREAMS = (
         "mirror.wellknown",
         _WORKS,
         "the well-known public registries are there by name, without configuration",
+    ),
+)
+
+RETENTION = (
+    Key("retention.maxsize", _WORKS, "most that is held of everything, such as 100GB; 0: no limit"),
+    Key(
+        "retention.maxage",
+        _WORKS,
+        "how long after its last pull an image is kept, such as 30d; 0: no limit",
+    ),
+    Key(
+        "retention.minfree",
+        _WORKS,
+        "what stays free on the disk, such as 20GB or 5%; 0: nothing; unset: 1 GiB or 2 %, "
+        "whichever is less, looked at when something arrives",
+    ),
+    Key(
+        "retention.pins[]",
+        _WORKS,
+        "patterns of images that stay: `docker.io/library/alpine:*`, `ghcr.io/org/**`",
+    ),
+    Key(
+        "retention.schedule",
+        _WORKS,
+        "when `maxage` is looked at, as a cron expression in local time; unset: every hour",
+    ),
+    Key(
+        "retention.grace",
+        _WORKS,
+        "what was stored or pulled within this time stays: a client may be pulling it",
     ),
 )

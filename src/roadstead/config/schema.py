@@ -22,6 +22,7 @@ from roadstead.config.schema_proxy import (
     ProxySettings,
     upstream_name,
 )
+from roadstead.config.schema_retention import RetentionSettings
 
 DEFAULT_ENTRIES = 1000
 MIN_THREADS = 25
@@ -131,6 +132,7 @@ class Settings(Section):
         default_factory=dict
     )
     mirror: MirrorSettings = MirrorSettings()
+    retention: RetentionSettings = RetentionSettings()
     notifications: NotificationSettings = NotificationSettings()
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from roadstead.config.address import SocketAddress, parse_address
 from roadstead.config.fields import (
     Address,
+    Age,
     Duration,
     Number,
     Required,
@@ -19,6 +20,7 @@ from roadstead.config.fields import (
     as_list,
 )
 from roadstead.config.refusal import UnusableValueError
+from roadstead.config.schema_retention import UpstreamRetentionSettings
 from roadstead.oci.platform import Platform
 
 DOCKER_HUB = "https://registry-1.docker.io"
@@ -149,6 +151,7 @@ class UpstreamSettings(Section):
     maxmanifestsize: Annotated[Number, Field(ge=1)] = 8 * MIB
     maxtransfers: Annotated[Number, Field(ge=1)] = 32
     blobconnections: Annotated[Number, Field(ge=1, le=16)] = 4
+    retention: UpstreamRetentionSettings = UpstreamRetentionSettings()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -175,6 +178,7 @@ class ProxySettings(UpstreamSettings):
     """``proxy``: the default upstream."""
 
     remoteurl: RegistryURL = DOCKER_HUB
+    ttl: Age | None = None
 
 
 class NamedUpstreamSettings(UpstreamSettings):

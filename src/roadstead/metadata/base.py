@@ -113,6 +113,9 @@ class Metadata(Recorder, Pulled, Protocol):
     async def seed_pull(self, repository: RepositoryName, digest: Digest, at: float) -> None:
         """Take a time of last pull from elsewhere; an earlier one than is known is ignored."""
 
+    async def flush(self) -> None:
+        """Write now what is noted of pulls, so that it is seen."""
+
     async def pins(self) -> list[Pin]:
         """List the pins, by pattern."""
 

@@ -11,6 +11,7 @@ event loop.
 import asyncio
 import logging
 import math
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
@@ -57,6 +58,7 @@ class Flight:
 
     def __init__(self, digest: Digest, repository: RepositoryName) -> None:
         self.digest = digest
+        self.began_at = time.time()
         self.repositories = {repository}
         self._loop = asyncio.get_running_loop()
         self._published = Progress()
@@ -257,6 +259,14 @@ class Flights:
         task.add_done_callback(lambda _: transfers.note_flight(digest, flight.progress.error))
         self._running[digest] = (flight, pump, task)
         return flight
+
+    def pulling_since(self) -> dict[RepositoryName, float]:
+        """Say when the oldest flight of each repository began, in seconds since the epoch."""
+        since: dict[RepositoryName, float] = {}
+        for flight, _, _ in list(self._running.values()):
+            for repository in list(flight.repositories):
+                since[repository] = min(flight.began_at, since.get(repository, flight.began_at))
+        return since
 
     def reports(self) -> list[FlightReport]:
         """Say how each running flight stands."""

@@ -35,6 +35,7 @@ from roadstead.mirror.freshness import (
     may_be_stale,
 )
 from roadstead.mirror.platforms import PlatformRules
+from roadstead.mirror.space import SpaceKeeper, Unlimited
 from roadstead.mirror.usable import is_usable
 from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.digest import Digest
@@ -90,17 +91,20 @@ class Manifests:
         observe: events.Observer,
         platforms: PlatformRules | None = None,
         budget: Callable[[], float] = lambda: 1.0,
+        space: SpaceKeeper | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``budget`` tells which fraction of the pulls that upstream allows is left.
 
-        ``platforms`` limits which children of held indexes are fetched.
+        ``platforms`` limits which children of held indexes are fetched. ``space`` decides what
+        is kept; without one, everything is.
         """
         self._store = store
         self._upstream = upstream
         self._rules = rules
         self._observe = observe
         self._budget = budget
+        self._space = space or Unlimited()
         self._clock = clock
         self._held: LRUCache[tuple[RepositoryName, Digest], ServedManifest] = LRUCache(
             _CACHED_BYTES, getsizeof=lambda manifest: len(manifest.content) + 500
@@ -417,15 +421,21 @@ class Manifests:
             self._log_not_kept(repository, tag, error)
 
     async def _keep(self, repository: RepositoryName, fetched: FetchedManifest) -> None:
-        """Store a manifest; a store in trouble does not keep it from the client."""
+        """Store a manifest; a store in trouble, or full, does not keep it from the client."""
         digest = fetched.descriptor.digest
+        size = len(fetched.content)
+        room = await self._space.reserve_on_loop(repository, digest, size)
+        if room is None:
+            return
         try:
             await self._store.write_manifest(repository, digest, fetched.content)
         except StorageError as error:
             self._log_not_kept(repository, digest, error)
         else:
             self._descriptions.note(repository, digest, fetched.content)
-            self._observe(events.Stored(events.Kind.MANIFEST, len(fetched.content)))
+            self._observe(events.Stored(events.Kind.MANIFEST, size))
+        finally:
+            room.release()
 
     def _log_not_kept(
         self, repository: RepositoryName, reference: Reference, error: StorageError

@@ -83,6 +83,10 @@ class Mirrors:
         """Say whether a blob is arriving or being served; callable from any thread."""
         return digest in self._in_use or self._flights.get(digest) is not None
 
+    def pulling_since(self) -> Mapping[RepositoryName, float]:
+        """Say since when blobs have been arriving for each repository; see Flights."""
+        return self._flights.pulling_since()
+
     def forget(self, removed: Iterable[Removed]) -> None:
         """Forget what was removed from the store; on the event loop."""
         for one in removed:
@@ -97,6 +101,10 @@ class Mirrors:
     def running(self) -> list[FlightReport]:
         """Describe the fetches that are under way."""
         return self._flights.reports()
+
+    async def landed(self) -> None:
+        """Wait until the fetches that are under way now have ended."""
+        await self._flights.landed()
 
     async def list_repositories(self, *, limit: int, after: str | None) -> list[RepositoryName]:
         """List the repositories that are held, of all upstreams, by stored name."""

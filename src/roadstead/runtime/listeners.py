@@ -14,12 +14,14 @@ from roadstead.config.address import SocketAddress
 from roadstead.config.schema import Settings
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.access import make_guard
+from roadstead.runtime.calls import retention_calls
 from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets
 from roadstead.server.access.gate import Gate
 from roadstead.server.access.steering import SteeringGate
 from roadstead.server.app import RegistryApp
+from roadstead.server.calls import SteeringCalls
 from roadstead.server.connection import RequestHandler
 from roadstead.server.debug import DebugApp
 from roadstead.server.limits import Guard
@@ -100,7 +102,7 @@ class Listeners:
             metrics_path=prometheus.path if prometheus.enabled else None,
             status=lambda: board.document(mirrors),
             explain=explain,
-            steering=SteeringGate(gate),
+            steering=SteeringCalls(SteeringGate(gate), retention_calls(board.space.steering)),
         )
         listener = self._listener(app)
         handed_over = self._inherited.claim(address)

@@ -26,6 +26,7 @@ from roadstead.runtime.notifying import notifying
 from roadstead.runtime.observability import RequestLogs, make_checks, start_logging
 from roadstead.runtime.readiness import Readiness
 from roadstead.runtime.removals import following_removals
+from roadstead.runtime.retention import keep_space, keeping_space
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets
 from roadstead.runtime.totals import HourlyTotals
@@ -109,12 +110,20 @@ async def running(
         store = FilesystemStore(root, observer=observe, notes=links)
         store.on_removal(links.removed)
         await _tidy(store)
-        board = StatusBoard(metrics, metadata)
+        space = keep_space(
+            settings,
+            root=root,
+            store=store,
+            metadata=lambda: metadata.database,
+            observe=observe,
+        )
+        board = StatusBoard(metrics, metadata, space)
         mirrors = await stack.enter_async_context(
             open_mirrors(settings, store, observe, board, metadata)
         )
         await stack.enter_async_context(following_removals(store, mirrors))
         hourly.feed(metadata.add, {one.host: name for name, one in board.upstreams.items()})
+        await stack.enter_async_context(keeping_space(space, mirrors))
         health = HealthMonitor(make_checks(settings.health, store, watch))
         health.start()
         stack.push_async_callback(health.aclose)

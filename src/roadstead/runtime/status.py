@@ -7,6 +7,7 @@ from typing import Any
 from roadstead import __version__
 from roadstead.metadata.service import MetadataService
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.runtime.retention import KeptSpace
 from roadstead.telemetry.events import Kind
 from roadstead.telemetry.metrics import Metrics
 from roadstead.upstream.endpoints import MemberStatus
@@ -19,6 +20,7 @@ class StatusBoard:
 
     metrics: Metrics
     metadata: MetadataService
+    space: KeptSpace
     upstreams: dict[str, FailoverUpstream] = field(default_factory=dict)
 
     def document(self, mirrors: Mirrors) -> Mapping[str, Any]:
@@ -31,6 +33,7 @@ class StatusBoard:
             ],
             "flights": [asdict(report) for report in mirrors.running()],
             "metadata": asdict(self.metadata.status()),
+            "retention": self.space.document(),
             "served": {
                 "blobs": self.metrics.proxy_totals(Kind.BLOB),
                 "manifests": self.metrics.proxy_totals(Kind.MANIFEST),

@@ -22,6 +22,7 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.routing import Router, any_of
+from roadstead.mirror.space import SpaceKeeper
 from roadstead.oci.digest import Digest
 from roadstead.oci.platform import Platform
 from roadstead.oci.reference import RepositoryName
@@ -79,9 +80,11 @@ async def open_mirrors(
         OSError: a certificate cannot be used.
     """
     planned = plan_upstreams(settings)
-    flights = Flights(store, observe=observe)
+    flights = Flights(store, observe=observe, space=board.space.keeper)
     in_use = BlobsInUse()
-    parts = _Parts(store, flights, in_use, HeldNames(store, metadata), metadata, observe)
+    parts = _Parts(
+        store, flights, in_use, HeldNames(store, metadata), metadata, board.space.keeper, observe
+    )
     async with AsyncExitStack() as stack:
         mirrors = {}
         for one in planned:
@@ -197,6 +200,7 @@ class _Parts:
     in_use: BlobsInUse
     names: HeldNames
     metadata: MetadataService
+    space: SpaceKeeper
     observe: Observer
 
     def pulled(self, repository: RepositoryName, digest: Digest) -> None:
@@ -218,6 +222,7 @@ def _mirror(given: UpstreamSettings, upstream: Upstream, parts: _Parts) -> Mirro
         observe=observe,
         platforms=PlatformRules(tuple(map(Platform.parse, given.platforms))),
         budget=lambda: _budget_left(upstream),
+        space=parts.space,
     )
     return Mirror(
         manifests=manifests,

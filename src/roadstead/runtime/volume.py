@@ -33,7 +33,7 @@ async def open_volume(settings: Settings, *, writes: bool) -> AsyncIterator[Volu
     """
     root = Path(settings.storage.filesystem.rootdirectory)
     if writes:
-        _require_owner(root)
+        require_owner(root)
     planned = plan_upstreams(settings)
     router = Router([one.rules for one in planned], default=default_name(settings))
     registries = {
@@ -48,7 +48,12 @@ def _registry_host(planned: PlannedUpstream) -> str:
     return planned.name if is_host else urlsplit(planned.url).netloc
 
 
-def _require_owner(root: Path) -> None:
+def require_owner(root: Path) -> None:
+    """Check that what is written to the volume belongs to whom the volume belongs to.
+
+    Raises:
+        StorageUnavailableError: it would belong to root, and be out of the server's reach.
+    """
     try:
         owner = root.stat().st_uid
     except FileNotFoundError:

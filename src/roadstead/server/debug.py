@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from roadstead.errors import RoadsteadError
-from roadstead.server.access.steering import SteeringGate
+from roadstead.server.calls import SteeringCalls
 from roadstead.server.errors import json_body, render_error
 
 
@@ -23,7 +23,7 @@ class DebugApp:
         metrics_path: str | None,
         status: Callable[[], Mapping[str, Any]],
         explain: Callable[[str], Awaitable[Mapping[str, Any]]],
-        steering: SteeringGate,
+        steering: SteeringCalls,
     ) -> None:
         """Take what to show.
 
@@ -31,8 +31,8 @@ class DebugApp:
         error; ``ready`` says whether the mirror should
         get requests, given the upstreams that the caller requires; ``metrics`` gives a body and its
         content type; ``metrics_path`` is None when Prometheus is not enabled; ``status`` and
-        ``explain`` are documents for the commands of these names; ``steering`` says who may
-        change something.
+        ``explain`` are documents for the commands of these names; ``steering`` answers what
+        changes something.
         """
         self._health = health
         self._ready = ready
@@ -46,7 +46,7 @@ class DebugApp:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         if request.method not in ("GET", "HEAD"):
-            return await self._steer(request)
+            return await self._steering(request)
         if request.path == self._metrics_path:
             body, content_type = self._metrics()
             return web.Response(body=body, headers={"Content-Type": content_type})
@@ -67,14 +67,6 @@ class DebugApp:
                 return await self._explanation(request.query.get("reference", ""))
             case _:
                 return web.Response(status=404, text="404 page not found\n")
-
-    async def _steer(self, request: web.BaseRequest) -> web.Response:
-        """Answer a call that would change something, for those who may."""
-        try:
-            await self._steering.authorise(request)
-        except RoadsteadError as error:
-            return render_error(error)
-        return web.Response(status=404, text="404 page not found\n")
 
     async def _explanation(self, reference: str) -> web.Response:
         try:

@@ -19,6 +19,7 @@ MAX_RETRY_AFTER_SECONDS = 5
 STATUS_BY_ERROR: dict[type[errors.RoadsteadError], tuple[ErrorCode, int]] = {
     errors.RoadsteadError: (ErrorCode.UNKNOWN, 500),
     errors.InvalidReferenceError: (ErrorCode.NAME_INVALID, 400),
+    errors.InvalidCallError: (ErrorCode.UNKNOWN, 400),
     errors.NamespaceConflictError: (ErrorCode.NAME_INVALID, 400),
     errors.RepositoryDeniedError: (ErrorCode.DENIED, 403),
     errors.PlatformDeniedError: (ErrorCode.DENIED, 403),
@@ -61,6 +62,8 @@ _INVALID_PART = {
     "repository": ErrorCode.NAME_INVALID,
     "tag": ErrorCode.MANIFEST_UNKNOWN,
     "digest": ErrorCode.DIGEST_INVALID,
+    "pattern": ErrorCode.NAME_INVALID,
+    "upstream": ErrorCode.NAME_INVALID,
 }
 
 
@@ -115,6 +118,7 @@ def _render(error: errors.RoadsteadError) -> ErrorResponse:
             detail = {"name": error.repository}
         case (
             errors.NamespaceConflictError()
+            | errors.InvalidCallError()
             | errors.RepositoryDeniedError()
             | errors.PlatformDeniedError()
         ):

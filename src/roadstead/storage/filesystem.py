@@ -22,6 +22,7 @@ from roadstead.storage import catalog, purge
 from roadstead.storage.barrier import Barrier
 from roadstead.storage.base import HeldTag, LinkNotes, NoNotes, OpenBlob, Removed
 from roadstead.storage.boundary import Boundary, storage_errors
+from roadstead.storage.disk import Disk, look
 from roadstead.storage.durability import link_atomically, write_atomically
 from roadstead.storage.epoch import RemovalEpoch
 from roadstead.storage.journal import Journal
@@ -251,10 +252,18 @@ class FilesystemStore:
         with self._boundary.action("Delete", "remove"):
             return await asyncio.to_thread(purge.remove_stale, self._layout.partials, self._boot_id)
 
-    async def purge_partials(self, *, older_than_seconds: float, now: float) -> Purged:
+    def disk(self) -> Disk:
+        """Look at the file system, and at what partial blobs take of it; blocks."""
+        with self._boundary.action("Stat"):
+            return look(self._layout)
+
+    async def purge_partials(
+        self, *, older_than_seconds: float, now: float, dry_run: bool = False
+    ) -> Purged:
         """Remove partial blobs not written to for so long; ``now`` is in epoch seconds.
 
-        distribution's ``uploadpurging.age`` is the same for its uploads, by default 168 h.
+        distribution's ``uploadpurging.age`` is the same for its uploads, by default 168 h. A dry
+        run only says what would be removed.
         """
         with self._boundary.action("Delete", "remove"):
             return await asyncio.to_thread(
@@ -262,6 +271,7 @@ class FilesystemStore:
                 self._layout.partials,
                 than_seconds=older_than_seconds,
                 now=now,
+                dry_run=dry_run,
             )
 
     def _adopt(self, source: Digest, digest: Digest) -> int | None:

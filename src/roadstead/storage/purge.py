@@ -34,9 +34,15 @@ def remove_stale(partials: Path, boot_id: str) -> Purged:
     return purged
 
 
-def remove_older(partials: Path, *, than_seconds: float, now: float) -> Purged:
-    """Remove what was last written more than ``than_seconds`` before ``now`` (epoch seconds)."""
-    return _remove(path for path in _files(partials) if now - _mtime(path, now) > than_seconds)
+def remove_older(
+    partials: Path, *, than_seconds: float, now: float, dry_run: bool = False
+) -> Purged:
+    """Remove what was last written more than ``than_seconds`` before ``now`` (epoch seconds).
+
+    A dry run only says what would be removed.
+    """
+    old = (path for path in _files(partials) if now - _mtime(path, now) > than_seconds)
+    return _remove(old, dry_run=dry_run)
 
 
 def _files(partials: Path) -> list[Path]:
@@ -54,17 +60,19 @@ def _mtime(path: Path, default: float) -> float:
     return default
 
 
-def _remove(paths: Iterable[Path]) -> Purged:
-    sizes = [size for path in paths if (size := _remove_unlocked(path)) is not None]
+def _remove(paths: Iterable[Path], *, dry_run: bool = False) -> Purged:
+    removed = (_remove_unlocked(path, dry_run=dry_run) for path in paths)
+    sizes = [size for size in removed if size is not None]
     return Purged(files=len(sizes), size_bytes=sum(sizes))
 
 
-def _remove_unlocked(path: Path) -> int | None:
+def _remove_unlocked(path: Path, *, dry_run: bool) -> int | None:
     """Remove one file and return its size in bytes; None if it is in use or gone."""
     with AbsenceIgnored(), path.open("r+b", buffering=0) as file:
         if try_lock(file, path):
             size = path.stat().st_size
-            path.unlink()
+            if not dry_run:
+                path.unlink()
             return size
     return None
 

@@ -212,6 +212,82 @@ class MetadataSettled:
     whole: bool
 
 
+class EvictionReason(StrEnum):
+    """Why something goes; a label of metrics."""
+
+    ORPHAN = "orphan"
+    """Nothing that is held needs it."""
+    MAXAGE = "maxage"
+    """Nobody has pulled it for longer than ``retention.maxage``, or its upstream's."""
+    TTL = "ttl"
+    """Nobody has pulled it for longer than ``proxy.ttl``."""
+    MAXSIZE = "maxsize"
+    """``retention.maxsize`` would be crossed."""
+    UPSTREAM_MAXSIZE = "upstream-maxsize"
+    """The ``maxsize`` of its upstream would be crossed."""
+    MINFREE = "minfree"
+    """The file system has less space free than ``retention.minfree``, or has none."""
+    ASKED = "asked"
+    """An operator asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceMeasured:
+    """So much is held, arriving ones included; ``limit_bytes`` is None where there is none.
+
+    ``upstream`` is empty for everything.
+    """
+
+    upstream: str
+    used_bytes: int
+    limit_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskMeasured:
+    """How the file system of the store stands; ``free_bytes`` is what may still be written."""
+
+    total_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEvicted:
+    """An image was removed, by policy or by hand."""
+
+    reason: EvictionReason
+
+
+@dataclass(frozen=True, slots=True)
+class DataEvicted:
+    """Data that nothing needs any more was removed, which freed ``size_bytes``."""
+
+    reason: EvictionReason
+    blobs: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """There was no room for content: it went through to the clients and was not stored."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionRan:
+    """Retention did what the limits asked for, but for ``missing_bytes`` that are protected.
+
+    ``at`` is when it began, in seconds since the epoch; ``trigger`` is schedule, ttl, watch,
+    room or an operator's command.
+    """
+
+    trigger: str
+    at: float
+    seconds: float
+    missing_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class RequestStarted:
     """A request was routed; ``handler`` is distribution's label (base, blob, manifest...)."""
@@ -267,6 +343,12 @@ Event: TypeAlias = (
     | PassedOn
     | MetadataFailed
     | MetadataSettled
+    | SpaceMeasured
+    | DiskMeasured
+    | ImageEvicted
+    | DataEvicted
+    | NotKept
+    | RetentionRan
     | RequestStarted
     | RequestEnded
     | Repeated

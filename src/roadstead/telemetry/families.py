@@ -6,7 +6,7 @@ The table in docs/operations.md lists the same names; a test compares the two.
 import platform
 from collections.abc import Iterable
 
-from roadstead.telemetry.events import Kind, Outcome
+from roadstead.telemetry.events import EvictionReason, Kind, Outcome
 from roadstead.telemetry.series import Counter, Gauge, Histogram
 
 HANDLERS = ("base", "blob", "blob_upload", "catalog", "manifest", "tags", "referrers")
@@ -175,6 +175,57 @@ class MetadataFamilies(_Group):
             ("action",),
         )
         self.failures.initialise(*((action,) for action in ("open", "read", "write")))
+
+
+class RetentionFamilies(_Group):
+    """How full the store is, and what goes; ``upstream`` is empty for everything."""
+
+    def __init__(self) -> None:
+        self.used_bytes = Gauge(
+            "roadstead_store_used_bytes",
+            "Bytes that count against a size limit, arriving ones included.",
+            ("upstream",),
+        )
+        self.limit_bytes = Gauge(
+            "roadstead_store_limit_bytes", "The size limit in bytes.", ("upstream",)
+        )
+        self.disk_free_bytes = Gauge(
+            "roadstead_disk_free_bytes", "Bytes free on the file system of the store."
+        )
+        self.disk_total_bytes = Gauge(
+            "roadstead_disk_size_bytes", "Size of the file system of the store in bytes."
+        )
+        self.evicted_images = Counter(
+            "roadstead_evicted_images_total", "Images removed, by reason.", ("reason",)
+        )
+        self.evicted_blobs = Counter(
+            "roadstead_evicted_blobs_total", "Data removed, by reason.", ("reason",)
+        )
+        self.evicted_bytes = Counter(
+            "roadstead_evicted_bytes_total", "Bytes freed by evictions, by reason.", ("reason",)
+        )
+        for counter in (self.evicted_images, self.evicted_blobs, self.evicted_bytes):
+            counter.initialise(*((reason,) for reason in EvictionReason))
+        self.not_kept = _single(
+            "roadstead_not_kept_total",
+            "Blobs and manifests passed through without being kept, for want of room.",
+        )
+        self.not_kept_bytes = _single(
+            "roadstead_not_kept_bytes_total", "Bytes of these, as far as their size was known."
+        )
+        self.missing_bytes = Gauge(
+            "roadstead_retention_missing_bytes",
+            "Bytes that should have gone in the last run and are protected; 0 if limits hold.",
+        )
+        self.missing_bytes.initialise(())
+        self.last_run = Gauge(
+            "roadstead_retention_last_run_timestamp_seconds",
+            "When retention last ran.",
+            ("trigger",),
+        )
+        self.last_seconds = Gauge(
+            "roadstead_retention_last_run_seconds", "How long its last run took.", ("trigger",)
+        )
 
 
 class UpstreamFamilies(_Group):

@@ -18,6 +18,7 @@ from roadstead.telemetry.families import (
     NotificationFamilies,
     OwnFamilies,
     ProxyFamilies,
+    RetentionFamilies,
     StorageFamilies,
     UpstreamFamilies,
 )
@@ -57,6 +58,7 @@ class Metrics:
         self._upstream = UpstreamFamilies()
         self._notifications = NotificationFamilies()
         self._metadata = MetadataFamilies()
+        self._retention = RetentionFamilies()
         # By type, because a request costs three events and a chain of tests costs more.
         self._count: dict[type, Callable[[Any], None]] = {
             events.Served: self._count_served,
@@ -75,6 +77,12 @@ class Metrics:
             events.PassedOn: self._count_passed_on,
             events.MetadataFailed: self._count_metadata_failed,
             events.MetadataSettled: self._note_metadata_settled,
+            events.SpaceMeasured: self._note_space,
+            events.DiskMeasured: self._note_disk,
+            events.ImageEvicted: self._count_image_evicted,
+            events.DataEvicted: self._count_data_evicted,
+            events.NotKept: self._count_not_kept,
+            events.RetentionRan: self._note_retention,
             events.CacheAsked: self._count_cache_asked,
             events.NotificationCounted: self._count_notification,
             events.NotificationAnswered: self._count_notification_answer,
@@ -90,6 +98,7 @@ class Metrics:
             self._upstream,
             self._notifications,
             self._metadata,
+            self._retention,
         )
         self._exposition: Exposition | None = None
 
@@ -189,6 +198,31 @@ class Metrics:
 
     def _note_metadata_settled(self, event: events.MetadataSettled) -> None:
         self._metadata.whole.values[()] = event.whole
+
+    def _note_space(self, event: events.SpaceMeasured) -> None:
+        self._retention.used_bytes.values[(event.upstream,)] = event.used_bytes
+        if event.limit_bytes is not None:
+            self._retention.limit_bytes.values[(event.upstream,)] = event.limit_bytes
+
+    def _note_disk(self, event: events.DiskMeasured) -> None:
+        self._retention.disk_free_bytes.values[()] = event.free_bytes
+        self._retention.disk_total_bytes.values[()] = event.total_bytes
+
+    def _count_image_evicted(self, event: events.ImageEvicted) -> None:
+        self._retention.evicted_images.values[(event.reason,)] += 1
+
+    def _count_data_evicted(self, event: events.DataEvicted) -> None:
+        self._retention.evicted_blobs.values[(event.reason,)] += event.blobs
+        self._retention.evicted_bytes.values[(event.reason,)] += event.size_bytes
+
+    def _count_not_kept(self, event: events.NotKept) -> None:
+        self._retention.not_kept.values[()] += 1
+        self._retention.not_kept_bytes.values[()] += event.size_bytes
+
+    def _note_retention(self, event: events.RetentionRan) -> None:
+        self._retention.missing_bytes.values[()] = event.missing_bytes
+        self._retention.last_run.values[(event.trigger,)] = event.at
+        self._retention.last_seconds.values[(event.trigger,)] = event.seconds
 
     def _count_cache_asked(self, event: events.CacheAsked) -> None:
         self._storage.cache_requests.values[()] += 1

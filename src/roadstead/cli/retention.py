@@ -1,0 +1,262 @@
+"""``roadstead evict``, ``pin``, ``unpin``, ``pins``, ``purge`` and ``retention plan``."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from roadstead.cli.client import (
+    DEFAULT_URL,
+    AsJSON,
+    MirrorUnreachableError,
+    MirrorURL,
+    call,
+    fail,
+)
+from roadstead.cli.sizes import written
+from roadstead.config.duration import parse_age
+from roadstead.config.load import find_configuration, load
+from roadstead.config.refusal import UnusableValueError
+from roadstead.errors import RoadsteadError
+
+app = typer.Typer(name="retention", help="What is kept, and what goes next.", no_args_is_help=True)
+
+OnVolume = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Work on the volume of this configuration itself: for when no mirror is running.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and how much; change nothing.")
+]
+Pattern = Annotated[
+    str, typer.Argument(help="Such as alpine:3.*, docker.io/library/** or ghcr.io/org/app@sha256:*")
+]
+
+_PLAN = "/debug/retention/plan"
+_DAY_SECONDS = 86400
+_HOUR_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A running mirror, or a volume."""
+
+    mirror: str
+    config: Path | None
+
+    def __call__(self, path: str, **arguments: object) -> dict[str, Any]:
+        try:
+            if self.config is None:
+                return call(self.mirror, path, arguments)
+            return asyncio.run(_on_volume(self.config, path, arguments))
+        except MirrorUnreachableError as error:
+            raise fail(error) from error
+        except (RoadsteadError, OSError, TimeoutError) as error:
+            typer.echo(f"the volume cannot be worked on: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+@app.callback()
+def _group() -> None:
+    """Have commands of its own, even while there is only one."""
+
+
+@app.command("plan")
+def plan(
+    *, mirror: MirrorURL = DEFAULT_URL, config: OnVolume = None, as_json: AsJSON = False
+) -> None:
+    """Say what the next run of retention would evict, and why."""
+    document = _Target(mirror, config)(_PLAN)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+        return
+    _print_plan(document, "would be evicted")
+
+
+def evict(
+    patterns: Annotated[
+        list[str], typer.Argument(help="Images, such as alpine:3.18, ghcr.io/org/** or '**'.")
+    ],
+    *,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    mirror: MirrorURL = DEFAULT_URL,
+    config: OnVolume = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Evict images from the mirror; upstream keeps them.
+
+    Pinned images stay, and those that are being served or fetched. Data goes unless another
+    image needs it.
+    """
+    target = _Target(mirror, config)
+    if dry_run or not yes:
+        planned = target("/debug/evict", patterns=patterns, dry_run=True)
+        if not as_json:
+            _print_plan(planned, "would be evicted")
+        if dry_run:
+            _print_json(planned, wanted=as_json)
+            return
+        if not planned["images"]:
+            _print_json(planned, wanted=as_json)
+            raise typer.Exit(0)
+        typer.confirm(f"Evict {_count(planned['images'], 'image')}?", abort=True, err=True)
+    document = target("/debug/evict", patterns=patterns, dry_run=False)
+    _print_json(document, wanted=as_json)
+    if not as_json:
+        freed = written(document["freed_bytes"])
+        typer.echo(f"{_count(document['evicted'], 'image')} evicted, {freed} freed")
+
+
+def pin(
+    pattern: Pattern,
+    *,
+    dry_run: DryRun = False,
+    mirror: MirrorURL = DEFAULT_URL,
+    config: OnVolume = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Keep images from being evicted: those held now, and what is pulled later."""
+    document = _Target(mirror, config)("/debug/pin", pattern=pattern, dry_run=dry_run)
+    _print_json(document, wanted=as_json)
+    if not as_json:
+        _print_images(document["images"])
+        done = "would be pinned" if dry_run else "pinned"
+        held = f"{_count(document['images'], 'image')} held, {written(document['bytes'])}"
+        typer.echo(f"{document['pattern']} {done}: {held}")
+
+
+def unpin(
+    pattern: Pattern,
+    *,
+    dry_run: DryRun = False,
+    mirror: MirrorURL = DEFAULT_URL,
+    config: OnVolume = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Remove a pin that was set by command; says which images no other pin holds then."""
+    document = _Target(mirror, config)("/debug/unpin", pattern=pattern, dry_run=dry_run)
+    _print_json(document, wanted=as_json)
+    if not document["removed"]:
+        typer.echo(f"there is no pin {document['pattern']}; `roadstead pins` lists them", err=True)
+        raise typer.Exit(1)
+    if not as_json:
+        _print_images(document["images"])
+        done = "would be unpinned" if dry_run else "unpinned"
+        free = f"{_count(document['images'], 'image')} may go, {written(document['bytes'])}"
+        typer.echo(f"{document['pattern']} {done}: {free}")
+
+
+def pins(
+    *, mirror: MirrorURL = DEFAULT_URL, config: OnVolume = None, as_json: AsJSON = False
+) -> None:
+    """List the pins, those of the configuration and those set by command."""
+    document = _Target(mirror, config)("/debug/pins")
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+        return
+    table = Table()
+    for column in ("pattern", "pinned by", "ago"):
+        table.add_column(column, overflow="fold")
+    for one in document["pins"]:
+        table.add_row(one["pattern"], one["by"], "" if one["at"] is None else _ago(one["at"]))
+    Console().print(table)
+
+
+def purge(
+    *,
+    older_than: Annotated[
+        str,
+        typer.Option("--older-than", help="Only what nobody has written to for so long: 1h, 7d."),
+    ] = "0s",
+    dry_run: DryRun = False,
+    mirror: MirrorURL = DEFAULT_URL,
+    config: OnVolume = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Remove unfinished downloads that would be resumed at the next pull.
+
+    Those under way stay. What nobody has resumed for a week goes by itself.
+    """
+    try:
+        seconds = parse_age(older_than).total_seconds()
+    except UnusableValueError as error:
+        typer.echo(f"--older-than: {older_than} {error.reason}; {error.fix}", err=True)
+        raise typer.Exit(2) from error
+    document = _Target(mirror, config)("/debug/purge", older_than_seconds=seconds, dry_run=dry_run)
+    _print_json(document, wanted=as_json)
+    if not as_json:
+        done = "would be removed" if dry_run else "removed"
+        size = written(document["freed_bytes"])
+        typer.echo(f"{_count(document['files'], 'partial download')} {done}, {size}")
+
+
+async def _on_volume(file: Path, path: str, arguments: Mapping[str, object]) -> dict[str, Any]:
+    from roadstead.runtime.offline import volume_calls  # noqa: PLC0415 - slow to import
+
+    settings = load(find_configuration(str(file), os.environ), os.environ).settings
+    async with volume_calls(settings) as calls:
+        return dict(await calls[path](arguments, "command line"))
+
+
+def _print_json(document: Mapping[str, Any], *, wanted: bool) -> None:
+    if wanted:
+        typer.echo(json.dumps(document, indent=2))
+
+
+def _print_plan(document: Mapping[str, Any], done: str) -> None:
+    _print_images(document["images"])
+    blobs = document["blobs"]
+    if blobs:
+        size = written(sum(one["freed_bytes"] for one in blobs))
+        typer.echo(f"{_count(blobs, 'blob')} that no image needs {done}, {size}")
+    for why, kept in document["kept"].items():
+        typer.echo(f"{_count(kept['images'], 'image')} kept: {why}, {written(kept['bytes'])}")
+    freed = written(document["freed_bytes"])
+    typer.echo(f"{_count(document['images'], 'image')} {done}, {freed} freed")
+    if document["missing_bytes"]:
+        missing = written(document["missing_bytes"])
+        typer.echo(f"{missing} more should go and are protected: a limit cannot hold", err=True)
+
+
+def _print_images(images: list[dict[str, Any]]) -> None:
+    if not images:
+        return
+    table = Table()
+    for column in ("image", "digest", "last pull", "size", "why"):
+        table.add_column(column, overflow="fold")
+    for one in images:
+        size = one.get("freed_bytes", one.get("bytes", 0))
+        table.add_row(
+            one["image"],
+            one["digest"].partition(":")[2][:12],
+            _ago(one["last_pull"]),
+            written(size),
+            one.get("reason", ""),
+        )
+    Console().print(table)
+
+
+def _count(things: "int | list[Any]", name: str) -> str:
+    count = things if isinstance(things, int) else len(things)
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+
+
+def _ago(at: float) -> str:
+    seconds = max(0.0, time.time() - at)
+    if seconds < _HOUR_SECONDS:
+        return f"{seconds / 60:.0f} min ago"
+    if seconds < 2 * _DAY_SECONDS:
+        return f"{seconds / _HOUR_SECONDS:.0f} h ago"
+    return f"{seconds / _DAY_SECONDS:.0f} d ago"

@@ -1,0 +1,180 @@
+"""Builds what keeps the store within its limits, from the settings."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from roadstead.config.cron import next_time
+from roadstead.config.schema import Settings
+from roadstead.config.schema_retention import UpstreamRetentionSettings
+from roadstead.maintenance.adoption import DEFAULT_TTL_SECONDS, adopt_schedule
+from roadstead.maintenance.evictor import Evictor
+from roadstead.maintenance.keeper import LimitKeeper
+from roadstead.maintenance.limits import DEFAULT_MIN_FREE, Limits, MinFree, RetentionRules
+from roadstead.maintenance.measure import Measure
+from roadstead.maintenance.names import ImageNames
+from roadstead.maintenance.plan import Usage
+from roadstead.maintenance.promises import Promises
+from roadstead.maintenance.retention import Retention
+from roadstead.maintenance.steering import Steering
+from roadstead.maintenance.timetable import NextTime, Timetable, hourly
+from roadstead.metadata.base import Metadata
+from roadstead.mirror.mirrors import Mirrors
+from roadstead.runtime.plan import default_name, plan_upstreams
+from roadstead.storage.filesystem import FilesystemStore
+from roadstead.telemetry.events import Observer
+
+
+@dataclass(slots=True)
+class CurrentUsage:
+    """What is under way in this process, once ``mirrors`` is set."""
+
+    mirrors: Mirrors | None = field(default=None)
+
+    def __call__(self) -> Usage:
+        """Say what is under way now."""
+        if self.mirrors is None:
+            return Usage()
+        return Usage(self.mirrors.is_in_use, self.mirrors.pulling_since())
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSpace:
+    """All that keeps one store within its limits."""
+
+    rules: RetentionRules
+    names: ImageNames
+    keeper: LimitKeeper
+    retention: Retention
+    timetable: Timetable
+    steering: Steering
+    usage: CurrentUsage
+
+    def document(self) -> dict[str, Any]:
+        """Say how it stands, for ``roadstead status``."""
+        last = self.retention.last
+        return {
+            "limits": [
+                {"upstream": upstream, "max_bytes": limits.max_bytes}
+                for upstream, limits in (("", self.rules.everything), *self.rules.upstreams.items())
+                if limits.max_bytes
+            ],
+            "next_run": self.timetable.next_run,
+            "last_run": None if last is None else asdict(last),
+        }
+
+
+def keep_space(
+    settings: Settings,
+    *,
+    root: Path,
+    store: FilesystemStore,
+    metadata: Callable[[], Metadata | None],
+    observe: Observer,
+) -> KeptSpace:
+    """Build it; ``metadata`` gives the database as soon as there is one. On the event loop.
+
+    Raises:
+        InvalidReferenceError: a pin names an upstream that there is not.
+    """
+    names = ImageNames(
+        [one.rules for one in plan_upstreams(settings)], default=default_name(settings)
+    )
+    rules = _rules(settings, names)
+    promises = Promises()
+    usage = CurrentUsage()
+    measure = Measure(
+        rules=rules, names=names, store=store, metadata=metadata, promises=promises, observe=observe
+    )
+    evictor = Evictor(store=store, usage=usage, names=names, observe=observe)
+    retention = Retention(
+        rules=rules,
+        names=names,
+        metadata=metadata,
+        evictor=evictor,
+        measure=measure,
+        usage=usage,
+        observe=observe,
+    )
+
+    async def adopt() -> None:
+        await adopt_schedule(
+            root / "scheduler-state.json",
+            await retention.whole(),
+            ttl_seconds=rules.ttl_seconds or DEFAULT_TTL_SECONDS,
+            clock=time.time,
+        )
+
+    return KeptSpace(
+        rules=rules,
+        names=names,
+        keeper=LimitKeeper(
+            rules=rules,
+            names=names,
+            promises=promises,
+            measure=measure,
+            free=retention.free,
+            observe=observe,
+        ),
+        retention=retention,
+        timetable=Timetable(
+            rules=rules,
+            retention=retention,
+            measure=measure,
+            first=adopt,
+            next_time=_next_time(settings, rules),
+        ),
+        steering=Steering(retention=retention, names=names, pinned=rules.pins, store=store),
+        usage=usage,
+    )
+
+
+@asynccontextmanager
+async def keeping_space(space: KeptSpace, mirrors: Mirrors) -> AsyncIterator[None]:
+    """Run retention by its timetable beside ``mirrors``, whose usage it minds."""
+    space.usage.mirrors = mirrors
+    running = asyncio.create_task(space.timetable.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        await space.keeper.aclose()
+
+
+def _rules(settings: Settings, names: ImageNames) -> RetentionRules:
+    given = settings.retention
+    upstreams = {name: _limits(upstream.retention) for name, upstream in settings.upstreams.items()}
+    upstreams[default_name(settings)] = _limits(settings.proxy.retention)
+    ttl = settings.proxy.ttl
+    share = given.minfree
+    return RetentionRules(
+        everything=Limits(
+            given.maxsize, given.maxage.total_seconds() if given.maxage is not None else None
+        ),
+        upstreams=upstreams,
+        min_free=DEFAULT_MIN_FREE if share is None else MinFree(share.size_bytes, share.percent),
+        watches_free_space=share is not None,
+        grace_seconds=given.grace.total_seconds(),
+        ttl_seconds=ttl.total_seconds() if ttl else None,
+        pins=tuple(map(names.pattern, given.pins)),
+    )
+
+
+def _limits(given: UpstreamRetentionSettings) -> Limits:
+    age = given.maxage
+    return Limits(given.maxsize, None if age is None else age.total_seconds())
+
+
+def _next_time(settings: Settings, rules: RetentionRules) -> NextTime | None:
+    schedule = settings.retention.schedule
+    if schedule:
+        return partial(next_time, schedule)
+    ages = [rules.everything, *rules.upstreams.values()]
+    return hourly if any(one.max_age_seconds for one in ages) else None

@@ -1,0 +1,33 @@
+"""How full the disk is, and what unfinished downloads take of it."""
+
+import os
+from pathlib import Path
+
+from roadstead.oci.digest import Digest
+from roadstead.storage.filesystem import FilesystemStore
+
+DIGEST = Digest.of(b"content")
+
+
+def test_a_store_that_is_not_made_yet_is_on_its_parents_disk(tmp_path: Path) -> None:
+    """The first write makes the root."""
+    disk = FilesystemStore(tmp_path / "not" / "there").disk()
+    found = os.statvfs(tmp_path)
+    assert disk.total_bytes == found.f_blocks * found.f_frsize
+    assert 0 < disk.free_bytes <= disk.total_bytes
+    assert disk.partials == {}
+
+
+def test_partial_files_count_by_their_digest(tmp_path: Path) -> None:
+    """Private ones too, those of another boot too; what is no partial file does not."""
+    store = FilesystemStore(tmp_path, boot_id="now")
+    first, second = store.partial_blob(DIGEST), store.partial_blob(DIGEST)
+    first.write(b"cont")
+    second.write(b"co")
+    earlier = tmp_path / "roadstead" / "partial" / "before" / "sha256" / DIGEST.encoded
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(b"c")
+    (earlier.parent / "readme").write_bytes(b"text")
+    assert store.disk().partials == {DIGEST: 7}
+    first.close()
+    second.close()
