@@ -15,7 +15,7 @@ from roadstead.mirror.freshness import FreshnessRules
 from roadstead.mirror.inuse import BlobsInUse
 from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
-from roadstead.mirror.mirror import Mirror
+from roadstead.mirror.mirror import Mirror, Pulled
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.platforms import PlatformRules
@@ -111,11 +111,13 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
     disk: Disk | None = None,
     space: SpaceKeeper | None = None,
     pace: PaceRules | None = None,
+    store: FilesystemStore | None = None,
+    pulled: Pulled = lambda _repository, _digest: None,
 ) -> AsyncIterator[Rig]:
     """Build a mirror of a scripted upstream (a new one, unless given) over ``root``.
 
     A ``client`` that is open already takes the place of the one that would ask that upstream.
-    A ``disk`` refuses what it is told to.
+    A ``disk`` refuses what it is told to. A ``store`` takes the place of a plain one.
     """
     async with contextlib.AsyncExitStack() as stack:
         if upstream is None:
@@ -124,7 +126,8 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
         rules = rules or FreshnessRules()
         events: list[Event] = []
         observe = on_loop(events.append)
-        store = FilesystemStore(root, observer=observe)
+        if store is None:
+            store = FilesystemStore(root, observer=observe)
         if disk is not None:
             store = FailingStore(root, disk, observer=observe)
         if client is None:
@@ -145,6 +148,7 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
             rules=rules,
             observe=observe,
             platforms=platforms,
+            space=space,
             clock=clock,
         )
         in_use = BlobsInUse()
@@ -166,7 +170,7 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
             observe=observe,
             clock=clock,
         )
-        mirror = Mirror(manifests=manifests, blobs=blobs, listings=listings)
+        mirror = Mirror(manifests=manifests, blobs=blobs, listings=listings, pulled=pulled)
         names = frozenset({"docker.io", "registry.example"})
         router = Router([RouteRules("docker.io", names)], default="docker.io")
         mirrors = Mirrors(

@@ -46,7 +46,7 @@ class _Told:
 class Listings:
     """What a repository contains, as upstream says, or as far as it is held."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name where it is composed
         self,
         *,
         store: Store,
