@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from roadstead import __version__
-from roadstead.cli import config, demo, explain, garbage, layouts, serve, simulator, status
+from roadstead.cli import config, demo, explain, garbage, layouts, serve, simulator, status, verify
 
 app = typer.Typer(
     name="roadstead",
@@ -21,6 +21,7 @@ app.command("status")(status.status)
 app.command("explain")(explain.explain)
 app.command("export")(layouts.export_images)
 app.command("import")(layouts.import_layouts)
+app.command("verify")(verify.verify)
 app.command("demo")(demo.demo)
 app.command("upstream-simulator")(simulator.simulate)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from roadstead.config.schema import Settings
 from roadstead.errors import StorageUnavailableError
-from roadstead.maintenance.layouts.names import ImageNamer, Registry
+from roadstead.maintenance.layouts.names import ImageNamer
 from roadstead.mirror.routing import Router
 from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
 from roadstead.storage.filesystem import FilesystemStore
@@ -36,9 +36,7 @@ async def open_volume(settings: Settings, *, writes: bool) -> AsyncIterator[Volu
         _require_owner(root)
     planned = plan_upstreams(settings)
     router = Router([one.rules for one in planned], default=default_name(settings))
-    registries = {
-        one.name: Registry(_registry_host(one), one.rules.store_prefix) for one in planned
-    }
+    registries = {one.name: _registry_host(one) for one in planned}
     yield Volume(FilesystemStore(root), ImageNamer(router, registries))
 
 

@@ -82,6 +82,11 @@ class Layout:
         return Path(f"{self.root}/roadstead")
 
     @property
+    def quarantine(self) -> Path:
+        """Directory of damaged data."""
+        return self.own / "quarantine"
+
+    @property
     def partials(self) -> Path:
         """Directory of all partial blobs; one directory in it for each boot."""
         return self.own / "partial"

@@ -194,6 +194,34 @@ class PassedOn:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """Held data was hashed and found right."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DamageFound:
+    """Held data was found to be wrong; ``damage`` is content, empty or unreadable."""
+
+    damage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """Damaged data was fetched again; ``error`` is the class name of why it was not, if so."""
+
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationEnded:
+    """Everything was looked at; ``at`` is in seconds since the epoch."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class RequestStarted:
     """A request was routed; ``handler`` is distribution's label (base, blob, manifest...)."""
 
@@ -245,6 +273,10 @@ Event: TypeAlias = (
     | StorageFailed
     | StorageStands
     | PassedOn
+    | Verified
+    | DamageFound
+    | Healed
+    | VerificationEnded
     | RequestStarted
     | RequestEnded
     | Repeated

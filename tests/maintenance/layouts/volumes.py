@@ -5,7 +5,7 @@ from pathlib import Path
 
 from roadstead.maintenance.layouts.exporter import Export, combine, write_export
 from roadstead.maintenance.layouts.importer import Importer, PlannedImage
-from roadstead.maintenance.layouts.names import ImageNamer, Registry
+from roadstead.maintenance.layouts.names import ImageNamer
 from roadstead.maintenance.layouts.reading import layout_reader
 from roadstead.maintenance.layouts.selection import Selector
 from roadstead.mirror.routing import Router, RouteRules
@@ -31,11 +31,7 @@ _RULES = (
 )
 NAMER = ImageNamer(
     Router(_RULES, default="docker.io"),
-    {
-        "docker.io": Registry("docker.io", ""),
-        "ghcr.io": Registry("ghcr.io", "ghcr.io/"),
-        "corp": Registry("harbor.corp:8443", "corp/"),
-    },
+    {"docker.io": "docker.io", "ghcr.io": "ghcr.io", "corp": "harbor.corp:8443"},
 )
 
 

@@ -157,8 +157,7 @@ class Importer:
     async def _import(self, reader: LayoutReader, planned: PlannedImage, report: Report) -> None:
         image = planned.image
         for digest, size in planned.blobs.items():
-            if digest in planned.held and await self._store.stat_data(digest) is not None:
-                await self._store.link_blob(image.repository, digest)
+            if digest in planned.held and await self._store.link_blob(image.repository, digest):
                 report(size)
             else:
                 await asyncio.to_thread(self._copy, reader, image.repository, digest, report)
