@@ -35,6 +35,7 @@ from roadstead.mirror.freshness import (
     may_be_stale,
 )
 from roadstead.mirror.platforms import PlatformRules
+from roadstead.mirror.soundness import Soundness
 from roadstead.mirror.usable import is_usable
 from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.digest import Digest
@@ -87,6 +88,7 @@ class Manifests:
         store: Store,
         upstream: Upstream,
         rules: FreshnessRules,
+        soundness: Soundness,
         observe: events.Observer,
         platforms: PlatformRules | None = None,
         budget: Callable[[], float] = lambda: 1.0,
@@ -99,6 +101,7 @@ class Manifests:
         self._store = store
         self._upstream = upstream
         self._rules = rules
+        self._soundness = soundness
         self._observe = observe
         self._budget = budget
         self._clock = clock
@@ -328,8 +331,10 @@ class Manifests:
                 content = None
             if content is None:
                 return None
-            media_type = parse_manifest(content).media_type
-            held = self._remember(repository, Descriptor(media_type, digest, len(content)), content)
+            manifest = parse_manifest(content)
+            self._soundness.expect(manifest.blobs)
+            descriptor = Descriptor(manifest.media_type, digest, len(content))
+            held = self._remember(repository, descriptor, content)
         return held
 
     def _remember(
@@ -353,6 +358,7 @@ class Manifests:
         elapsed = time.perf_counter() - started
         self._observe(events.Fetched(events.Kind.MANIFEST, size, elapsed))
         await self._keep(repository, fetched)
+        self._soundness.expect(parse_manifest(fetched.content, fetched.descriptor.media_type).blobs)
         manifest = self._remember(repository, fetched.descriptor, fetched.content)
         return replace(manifest, outcome=Outcome.MISS)
 

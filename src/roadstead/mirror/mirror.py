@@ -99,6 +99,7 @@ class Mirror:
     async def stop_asking(self) -> None:
         """Cancel running questions; for the end of the process."""
         self._blobs.stop_asking()
+        await self._blobs.stop_looking()
         await self._manifests.aclose()
         await self._listings.aclose()
 

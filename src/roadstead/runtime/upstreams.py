@@ -21,6 +21,7 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.routing import Router, any_of
+from roadstead.mirror.soundness import Soundness
 from roadstead.oci.platform import Platform
 from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
 from roadstead.runtime.status import StatusBoard
@@ -186,10 +187,12 @@ def _mirror(
         immutable=any_of(given.immutabletags),
         stale_limit=given.staleforhours * 3600.0 or None,
     )
+    soundness = Soundness(store, observe=observe)
     manifests = Manifests(
         store=store,
         upstream=upstream,
         rules=rules,
+        soundness=soundness,
         observe=observe,
         platforms=PlatformRules(tuple(map(Platform.parse, given.platforms))),
         budget=lambda: _budget_left(upstream),
@@ -202,6 +205,7 @@ def _mirror(
             flights=flights,
             max_transfers=given.maxtransfers,
             pace=PaceRules(connections=given.blobconnections),
+            soundness=soundness,
             observe=observe,
             in_use=in_use,
         ),
