@@ -147,6 +147,8 @@ SAMPLES: Final = {
     "access.rules[1].deny[0]": "certificate:old-*",
     "mirror.offline": "true",
     "mirror.wellknown": "false",
+    "verify.schedule": "0 3 1 * *",
+    "verify.rate": "50MB",
 }
 
 # A list's element or a section cannot do without these, nor a certificate without its key.

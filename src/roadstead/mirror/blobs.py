@@ -106,6 +106,10 @@ class Blobs:
         pass_on = partial(self._direct.pass_on, repository, digest)
         while True:
             flight = self._flights.get(digest)
+            if flight is not None and flight.has_failed:
+                # Its error is for those who were there.
+                await flight.wait_over()
+                continue
             if flight is not None and repository in flight.repositories:
                 return await flight.join(Outcome.JOINED, pass_on=pass_on)
             held = await self._open_held(repository, digest)

@@ -193,6 +193,15 @@ class Manifests:
         """Return a manifest if it is held; asks nobody."""
         return await self._read(repository, digest)
 
+    async def restore(self, repository: RepositoryName, digest: Digest) -> None:
+        """Write a manifest whose data is gone: from memory, or from upstream.
+
+        Raises:
+            RoadsteadError: as ``by_digest``, or the store cannot take it.
+        """
+        manifest = await self.by_digest(repository, digest)
+        await self._store.write_manifest(repository, digest, manifest.content)
+
     async def refusal(
         self, repository: RepositoryName, digest: Digest
     ) -> PlatformDeniedError | None:

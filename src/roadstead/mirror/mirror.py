@@ -51,6 +51,20 @@ class Mirror:
         """Return a reader of a blob; see Blobs."""
         return await self._blobs.open(repository, digest)
 
+    async def restore_blob(self, repository: RepositoryName, digest: Digest) -> None:
+        """Fetch a blob whose data is gone; returns when its last byte is verified.
+
+        Raises:
+            RoadsteadError: as ``blob``, or in the middle.
+        """
+        reader = await self._blobs.open(repository, digest)
+        try:
+            offset = 0
+            while (available := await reader.wait_beyond(offset)) > offset:
+                offset = available
+        finally:
+            reader.close()
+
     async def stat_blob(
         self, repository: RepositoryName, digest: Digest
     ) -> tuple[int | None, Outcome]:

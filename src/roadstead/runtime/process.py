@@ -27,6 +27,7 @@ from roadstead.runtime.removals import following_removals
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets
 from roadstead.runtime.upstreams import open_mirrors
+from roadstead.runtime.verification import verifying
 from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
 from roadstead.server.registry import RegistryHandlers
@@ -119,6 +120,7 @@ async def running(
                 upstream_ports[name] = opened or 0
         port = await listeners.open(settings.http.address, apps.make(None))
         inherited.report_unclaimed()
+        await stack.enter_async_context(verifying(settings, store, mirrors, observe))
         _log.info("Registry configured as a proxy cache to %s", settings.proxy.remoteurl)
         yield Running(
             mirrors=mirrors,

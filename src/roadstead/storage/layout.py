@@ -82,6 +82,11 @@ class Layout:
         return Path(f"{self.root}/roadstead")
 
     @property
+    def verification(self) -> Path:
+        """File that says how far the verification in the background is."""
+        return self.own / "verification.json"
+
+    @property
     def quarantine(self) -> Path:
         """Directory of damaged data."""
         return self.own / "quarantine"
