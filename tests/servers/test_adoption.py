@@ -2,21 +2,22 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from roadstead.cli.main import app
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.storage.layout import Layout
 from tests.servers.comparison import pull_everything
 from tests.servers.samples import BLOBS, DIGESTS, MANIFESTS, OTHER, REPOSITORY, TAGS, fill
 from tests.support.dockerregistry import BINARY, BINARY_3, request, start_docker_registry
-from tests.support.roadstead_process import installed, start_roadstead
+from tests.support.roadstead_process import start_roadstead
 from tests.support.volumes import put
 
 pytestmark = pytest.mark.servers
@@ -164,31 +165,43 @@ DAMAGES: Mapping[str, Damage] = {
 }
 
 
-@pytest.fixture(scope="module", params=[BINARY, BINARY_3])
-def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a volume that a mirror of either version has filled."""
-    folder = tmp_path_factory.mktemp("adopted")
+@pytest.fixture(scope="module")
+def of_version_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a volume that a mirror of 2.8.2 has filled."""
+    return _filled_by(BINARY, tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="module")
+def of_version_3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a volume that a mirror of 3.1 has filled."""
+    return _filled_by(BINARY_3, tmp_path_factory.mktemp("three"))
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_what_is_whole_is_served_and_what_is_not_is_named(
+    of_version_2: Path, tmp_path: Path, damage: Damage
+) -> None:
+    """Every other byte, with upstream away; a request for what is lost is an error."""
+    _check(shutil.copytree(of_version_2, tmp_path / "volume"), damage)
+
+
+@pytest.mark.parametrize("name", ["nothing", "temporary files", "a revision link without data"])
+def test_volumes_of_version_3_are_the_same(of_version_3: Path, tmp_path: Path, name: str) -> None:
+    """Its layout is that of 2.8.2; it leaves other temporary files."""
+    _check(shutil.copytree(of_version_3, tmp_path / "volume"), DAMAGES[name])
+
+
+def _filled_by(binary: str, folder: Path) -> Path:
     with (
-        start_docker_registry(folder / "origin", binary=request.param) as origin,
-        start_docker_registry(
-            folder / "volume", binary=request.param, proxy_remoteurl=origin
-        ) as mirror,
+        start_docker_registry(folder / "origin", binary=binary) as origin,
+        start_docker_registry(folder / "volume", binary=binary, proxy_remoteurl=origin) as mirror,
     ):
         fill(origin)
         pull_everything(mirror)
     return folder / "volume"
 
 
-@pytest.fixture
-def volume(adopted: Path, tmp_path: Path) -> Path:
-    """Give a copy of it."""
-    shutil.copytree(adopted, tmp_path / "volume")
-    return tmp_path / "volume"
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_what_is_whole_is_served_and_what_is_not_is_named(volume: Path, damage: Damage) -> None:
-    """Every other byte, with upstream away; a request for what is lost is an error."""
+def _check(volume: Path, damage: Damage) -> None:
     damage.do(Layout(volume))
 
     named = _verify(volume)
@@ -212,17 +225,12 @@ def _verify(volume: Path) -> set[tuple[str, str]]:
     """Verify a volume; return what was named, and check the status."""
     file = volume.with_name("config.yml")
     file.write_text(json.dumps({"version": 0.1, **_configuration(volume)}))
-    done = subprocess.run(
-        [installed("roadstead"), "verify", str(file), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout, done.stderr
+    done = CliRunner().invoke(app, ["verify", str(file), "--json"])
+    assert done.stdout, done.output
     document: dict[str, Any] = json.loads(done.stdout)
     named = {(one["damage"], one["digest"]) for one in document["damaged"]}
     named |= {(one["breach"], one["name"]) for one in document["broken_links"]}
-    assert done.returncode == (1 if named else 0)
+    assert done.exit_code == (1 if named else 0)
     return named
 
 
