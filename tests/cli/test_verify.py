@@ -62,7 +62,7 @@ def test_damage_is_named_and_put_away(volume: Path) -> None:
     assert (first.exit_code, second.exit_code, table.exit_code) == (1, 1, 0)
     assert f"damaged (content): {LAYER}, 6.8 KiB, quarantined\n" in first.output
     assert f"data missing: blob {LAYER} in library/app\n" in first.output
-    assert "1 damaged, 1 links lead nowhere" in first.output
+    assert "; damaged: 1, links that lead nowhere: 1\n" in first.output
     document = json.loads(second.output)
     assert document["damaged"] == []
     assert document["broken_links"] == [

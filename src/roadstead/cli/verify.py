@@ -76,7 +76,7 @@ def verify(
     if as_json:
         typer.echo(json.dumps(_document(findings), indent=2))
     else:
-        _print(findings, time.perf_counter() - started)
+        _print(findings, time.perf_counter() - started, dry_run=dry_run)
     raise typer.Exit(0 if findings.is_well else 1)
 
 
@@ -123,7 +123,7 @@ def _data(store: VerifiableStore, only: set[Digest] | None) -> Iterable[HeldData
     return (held for held in store.walk.data() if only is None or held.digest in only)
 
 
-def _print(findings: _Findings, seconds: float) -> None:
+def _print(findings: _Findings, seconds: float, *, dry_run: bool) -> None:
     for one in findings.damaged:
         fate = "quarantined" if one.quarantined else "left where it is"
         typer.echo(f"damaged ({one.damage}): {one.digest}, {written(one.size_bytes)}, {fate}")
@@ -134,9 +134,11 @@ def _print(findings: _Findings, seconds: float) -> None:
         typer.echo(f"{counted}: all is well")
         return
     typer.echo(
-        f"{counted}: {len(findings.damaged)} damaged, {len(findings.links)} links lead nowhere; "
-        "the next pull of each fetches it again"
+        f"{counted}; damaged: {len(findings.damaged)}, "
+        f"links that lead nowhere: {len(findings.links)}"
     )
+    if not dry_run:
+        typer.echo("The next pull of each fetches it again.")
 
 
 def _document(findings: _Findings) -> dict[str, Any]:

@@ -212,13 +212,12 @@ class BackgroundVerification:
                     failure = None
                     break
         self._observe(events.Healed(type(failure).__name__ if failure is not None else None))
-        fields = {"digest": str(linkers[0].digest), "error": str(failure or "")}
+        fields = {"digest": str(linkers[0].digest)}
         if failure is None:
             _log.info("damaged data was fetched again", extra={"fields": fields})
-        else:
-            _log.warning(
-                "damaged data is fetched again by the next request", extra={"fields": fields}
-            )
+            return
+        fields["error"] = str(failure)
+        _log.warning("damaged data is fetched again by the next request", extra={"fields": fields})
 
 
 def _report(found: DamagedData) -> None:
