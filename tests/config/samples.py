@@ -28,6 +28,7 @@ SAMPLES: Final = {
     "http.prefix": "/mirror/",
     "http.draintimeout": "1m",
     "http.shutdowndelay": "5s",
+    "http.accelredirect": "/held/",
     "http.headers.x-one[0]": "a",
     "http.host": "https://mirror.corp",
     "notifications.endpoints[0].name": "listener",

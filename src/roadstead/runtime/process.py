@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from roadstead.config.schema import Settings
 from roadstead.errors import StorageError
 from roadstead.mirror.deletions import Deletions
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.oci.digest import Digest
 from roadstead.runtime.access import make_gate
 from roadstead.runtime.certificates import make_tls, watching
 from roadstead.runtime.listeners import Listeners
@@ -33,6 +34,7 @@ from roadstead.server.app import RegistryApp
 from roadstead.server.registry import RegistryHandlers
 from roadstead.server.tls import ServerTls
 from roadstead.storage.filesystem import FilesystemStore
+from roadstead.storage.layout import Layout
 from roadstead.telemetry.events import Event, Observer, StorageFailed, on_loop
 from roadstead.telemetry.health import HealthMonitor
 from roadstead.telemetry.metrics import Metrics
@@ -170,6 +172,7 @@ class _Apps:
             observe=observe,
             gate=gate,
             deletions=deletions,
+            accel=_accel(settings),
         )
 
     def make(self, listener: str | None) -> RegistryApp:
@@ -185,6 +188,15 @@ class _Apps:
             observe=self._observe,
             report=self._report,
         )
+
+
+def _accel(settings: Settings) -> Callable[[Digest], str] | None:
+    """Return what makes an address of nginx's of a held blob, if an nginx is to send them."""
+    location = settings.http.accelredirect
+    layout = Layout(Path("/"))
+    if not location:
+        return None
+    return lambda digest: f"{location}{layout.blob(digest).relative_to(layout.blobs)}"
 
 
 async def _tidy(store: FilesystemStore) -> None:
