@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from roadstead.cli.main import app
 from roadstead.simulator.content import BytesContent, build_image, build_index
+from tests.maintenance.layouts.volumes import contents_of
 from tests.support.layouts import write_layout
 from tests.support.volumes import files_below, put
 
@@ -49,7 +50,7 @@ def test_images_travel(layout: Path, tmp_path: Path) -> None:
     for result in (imported, exported, again):
         assert result.output.startswith(f"{NAME} {INDEX.manifest_digest}\n")
         assert "B in " in result.output
-    assert files_below(there) == files_below(here)
+    assert contents_of(there) == contents_of(here)
 
 
 def test_programs_get_json(layout: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ SAMPLES: Final = {
     "http.prefix": "/mirror/",
     "http.draintimeout": "1m",
     "http.shutdowndelay": "5s",
+    "http.accelredirect": "/held/",
     "http.headers.x-one[0]": "a",
     "http.host": "https://mirror.corp",
     "notifications.endpoints[0].name": "listener",
@@ -158,6 +159,8 @@ SAMPLES: Final = {
     "retention.pins[0]": "docker.io/library/alpine:*",
     "retention.schedule": "0 3 * * 0",
     "retention.grace": "10m",
+    "verify.schedule": "0 3 1 * *",
+    "verify.rate": "50MB",
 }
 
 # A list's element or a section cannot do without these, nor a certificate without its key.

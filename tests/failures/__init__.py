@@ -23,7 +23,8 @@ no what went wrong                              where it is tested
 12 media types rewritten                        test_sharing; tests/mirror/test_manifests
 13 a shared blob removed                        test_sharing (nothing is ever removed yet)
 14 a process that cannot start                  test_outages; tests/crash
-15 collected garbage answers 200, empty         test_sharing; tests/storage/test_filesystem
+15 collected garbage answers 200, empty         test_sharing, test_damage;
+                                                tests/storage/test_filesystem
 16 memory grows with blobs or clients           test_memory (marked scale)
 == ============================================ ================================================
 """

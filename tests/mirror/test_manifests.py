@@ -16,6 +16,7 @@ from roadstead.errors import (
 )
 from roadstead.mirror.freshness import FreshnessRules
 from roadstead.mirror.manifests import Manifests
+from roadstead.mirror.soundness import Soundness
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import Tag
 from roadstead.simulator import faults
@@ -174,6 +175,7 @@ async def test_a_stretched_tag_tells_when_it_is_asked_for_again(rig: Rig) -> Non
             store=rig.store,
             upstream=client,
             rules=FreshnessRules(),
+            soundness=Soundness(rig.store, observe=rig.events.append),
             observe=rig.events.append,
             budget=lambda: 0.1,
             clock=rig.clock,

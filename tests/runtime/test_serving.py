@@ -296,3 +296,15 @@ async def test_pulls_are_notified(
     assert blob["target"]["digest"] == config
     assert blob["target"]["size"] > 0
     assert received.empty()
+
+
+async def test_without_nginx_roadstead_sends_what_is_held(
+    tmp_path: Path, upstream: ScriptedRegistry, client: ClientSession
+) -> None:
+    """Unless http.accelredirect is set, no answer names a file."""
+    blob = upstream.add_blob(APP, b"x" * 100_000)
+    async with started(upstream, tmp_path) as mirror:
+        for _ in range(3):
+            async with client.get(f"{url_of(mirror)}/v2/{APP}/blobs/{blob.digest}") as response:
+                assert await response.read() == b"x" * 100_000
+                assert "X-Accel-Redirect" not in response.headers

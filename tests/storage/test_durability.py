@@ -32,11 +32,21 @@ def test_a_write_makes_the_directories(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    """Where the rename is refused, the temporary file goes too."""
-    (tmp_path / "target").mkdir()
-    with pytest.raises(IsADirectoryError):
-        write_atomically(tmp_path / "target", b"content")
+    """Whatever goes wrong before the rename, the temporary file goes too."""
+    with pytest.raises(TypeError):
+        write_atomically(tmp_path / "target", "no bytes")  # type: ignore[arg-type] # on purpose
     assert files_below(tmp_path) == {}
+
+
+def test_a_directory_in_the_way_goes_aside(tmp_path: Path) -> None:
+    """What it holds is kept under a name that readers skip."""
+    put(tmp_path / "target/odd", b"kept")
+    write_atomically(tmp_path / "target", b"content")
+    files = files_below(tmp_path)
+    assert files.pop("target") == b"content"
+    ((name, content),) = files.items()
+    assert Path(name).parent.suffix == ".tmp"
+    assert content == b"kept"
 
 
 def test_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.pump import RetryPolicy
 from roadstead.mirror.routing import Router, RouteRules
+from roadstead.mirror.soundness import Soundness
 from roadstead.mirror.space import SpaceKeeper
 from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.server.access.gate import Gate
@@ -142,10 +143,12 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
             )
         retry = RetryPolicy(attempts=3, first_delay_seconds=0.0, room_delays_seconds=(0.0, 0.0))
         flights = Flights(store, observe=observe, retry=retry, space=space)
+        soundness = Soundness(store, observe=observe)
         manifests = Manifests(
             store=store,
             upstream=client,
             rules=rules,
+            soundness=soundness,
             observe=observe,
             platforms=platforms,
             space=space,
@@ -157,6 +160,7 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
             upstream=client,
             flights=flights,
             max_transfers=8,
+            soundness=soundness,
             observe=observe,
             in_use=in_use,
             pace=pace,

@@ -1,5 +1,6 @@
 """``roadstead garbage-collect``, and ``registry garbage-collect`` with distribution's flags."""
 
+import asyncio
 import os
 import sys
 import uuid
@@ -27,7 +28,7 @@ from roadstead.config.schema import Settings
 from roadstead.errors import ConfigError, StorageError
 from roadstead.maintenance.collection import Collected, Collection, Stage
 from roadstead.runtime.observability import log_to_stderr
-from roadstead.storage.filesystem import FilesystemStore
+from roadstead.runtime.volume import recorded_store
 from roadstead.telemetry.linewriter import LineWriter
 
 USAGE = """\
@@ -121,15 +122,21 @@ def run(configuration: str | None, *, dry_run: bool, delete_untagged: bool, quie
     except ConfigError as error:
         tell_problems(path, error)
         return 1
+    root = Path(settings.storage.filesystem.rootdirectory)
     with _shown_progress(settings, quiet=quiet) as progress:
-        collection = Collection(
-            FilesystemStore(Path(settings.storage.filesystem.rootdirectory)),
-            say=_nothing if quiet else LineWriter(sys.stdout).write,
-            progress=progress,
-            delete_untagged=delete_untagged,
-        )
+
+        async def collect() -> Collected:
+            async with recorded_store(root) as store:
+                collection = Collection(
+                    store,
+                    say=_nothing if quiet else LineWriter(sys.stdout).write,
+                    progress=progress,
+                    delete_untagged=delete_untagged,
+                )
+                return await asyncio.to_thread(collection.run, dry_run=dry_run)
+
         try:
-            collected = collection.run(dry_run=dry_run)
+            collected = asyncio.run(collect())
         except StorageError as error:
             sys.stderr.write(f"failed to garbage collect: {error}\n")
             return 1

@@ -16,6 +16,7 @@ from roadstead.cli import (
     serve,
     simulator,
     status,
+    verify,
 )
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app.command("pin")(retention.pin)
 app.command("unpin")(retention.unpin)
 app.command("pins")(retention.pins)
 app.command("purge")(retention.purge)
+app.command("verify")(verify.verify)
 app.command("demo")(demo.demo)
 app.command("upstream-simulator")(simulator.simulate)
 

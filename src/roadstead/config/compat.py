@@ -13,7 +13,7 @@ from typing import Final
 from roadstead.config.compat_access import ACCESS, AUTH
 from roadstead.config.compat_notifications import NOTIFICATIONS
 from roadstead.config.compat_served import GENERAL, HEALTH, HTTP
-from roadstead.config.compat_stored import RESERVED, STORAGE
+from roadstead.config.compat_stored import RESERVED, STORAGE, VERIFY
 from roadstead.config.compat_unused import MIDDLEWARE, PUSHES, REDIS
 from roadstead.config.compat_upstream import PROXY, RETENTION, UPSTREAMS
 from roadstead.config.document import Value
@@ -29,6 +29,7 @@ GROUPS: Final = {
     "The default upstream": PROXY,
     "Further upstreams, and all of them": UPSTREAMS,
     "Retention": RETENTION,
+    "Verification": VERIFY,
     "Health": HEALTH,
     "Authentication of clients": AUTH,
     "Who may pull what": ACCESS,

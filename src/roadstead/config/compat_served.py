@@ -37,6 +37,12 @@ HTTP = (
         _WORKS,
         "how long the mirror goes on serving after it was told to stop, while `/readyz` fails",
     ),
+    Key(
+        "http.accelredirect",
+        _WORKS,
+        "behind nginx: its internal location over the store's `blobs` directory; held blobs are "
+        "then answered with `X-Accel-Redirect` and sent by nginx",
+    ),
     Key("http.headers.*[]", _WORKS, "added to every routed answer"),
     Key("http.tls.certificate", _WORKS, "PEM file; turns TLS on"),
     Key("http.tls.key", _WORKS, "PEM file"),

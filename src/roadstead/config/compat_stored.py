@@ -96,3 +96,17 @@ STORAGE = (
     ),
     Key("storage.tag.concurrencylimit", _ACCEPTED, "only speeds deletion up (3.x)", "0"),
 )
+
+VERIFY = (
+    Key(
+        "verify.schedule",
+        Status.WORKS,
+        "when everything that is held is hashed again, as a cron expression in local time "
+        "(`0 3 1 * *`: monthly); unset: never by itself",
+    ),
+    Key(
+        "verify.rate",
+        Status.WORKS,
+        "bytes per second that this reads, such as 20MB; 0: as many as it can",
+    ),
+)

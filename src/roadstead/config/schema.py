@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from roadstead.config.document import resolve
-from roadstead.config.fields import LogLevel, Number, Required, Section
+from roadstead.config.fields import LogLevel, Number, Required, Schedule, Section, Size
 from roadstead.config.refusal import UnusableValueError
 from roadstead.config.schema_access import AccessSettings, AuthSettings
 from roadstead.config.schema_health import HealthSettings
@@ -88,6 +88,13 @@ class StorageSettings(Section):
         return self.delete.enabled and not self.maintenance.readonly.enabled
 
 
+class VerifySettings(Section):
+    """``verify``: hashing what is held again, in the background; the rate in bytes per second."""
+
+    schedule: Schedule = ""
+    rate: Size = 20_000_000
+
+
 class CatalogSettings(Section):
     """``catalog`` (1.5)."""
 
@@ -133,6 +140,7 @@ class Settings(Section):
     )
     mirror: MirrorSettings = MirrorSettings()
     retention: RetentionSettings = RetentionSettings()
+    verify: VerifySettings = VerifySettings()
     notifications: NotificationSettings = NotificationSettings()
 
     @model_validator(mode="after")

@@ -81,6 +81,13 @@ def _route(value: str) -> str:
     return value
 
 
+def _location(value: str) -> str:
+    if value and (_PATH.fullmatch(value) is None or not (value[0] == value[-1] == "/")):
+        message = "is no location of nginx"
+        raise UnusableValueError(message, fix="begin and end it with a slash, such as /held/")
+    return value
+
+
 def _base_url(value: str) -> str:
     """Check ``http.host``: a URL with a scheme, as distribution wants it."""
     if value and not value.startswith(("http://", "https://")):
@@ -199,6 +206,7 @@ class HTTPSettings(Section):
     host: Annotated[str, AfterValidator(_base_url)] = ""
     draintimeout: Duration = timedelta(seconds=10)
     shutdowndelay: Duration = timedelta(0)
+    accelredirect: Annotated[str, AfterValidator(_location)] = ""
     headers: Annotated[dict[str, Texts], AfterValidator(_sendable)] = Field(default_factory=dict)
     tls: TLSSettings = TLSSettings()
     debug: DebugSettings = DebugSettings()

@@ -15,6 +15,7 @@ from roadstead.mirror.flight import Flights
 from roadstead.mirror.inuse import BlobsInUse
 from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.parallel import ParallelTransfers
+from roadstead.mirror.soundness import Soundness
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 from roadstead.storage.base import OpenBlob, Store
@@ -38,6 +39,7 @@ class Blobs:
         upstream: Upstream,
         flights: Flights,
         max_transfers: int,
+        soundness: Soundness,
         observe: events.Observer,
         in_use: BlobsInUse | None = None,
         pace: PaceRules | None = None,
@@ -50,6 +52,7 @@ class Blobs:
         self._store = store
         self._upstream = upstream
         self._flights = flights
+        self._soundness = soundness
         self._observe = observe
         self._in_use = in_use or BlobsInUse()
         self._lane = ThreadPoolExecutor(max_transfers, thread_name_prefix="transfer")
@@ -64,19 +67,24 @@ class Blobs:
             upstream, limit=CallLimit(calls=max_transfers), observe=observe
         )
         self._unreadable: LRUCache[Digest, bool] = LRUCache(_KNOWN_UNREADABLE)
-        self._linked: LRUCache[tuple[RepositoryName, Digest], bool] = LRUCache(_KNOWN_LINKS)
+        # By link: the size in bytes that its data had when it was found sound.
+        self._linked: LRUCache[tuple[RepositoryName, Digest], int] = LRUCache(_KNOWN_LINKS)
 
     def at_hand(self, repository: RepositoryName, digest: Digest) -> HeldBlobReader | None:
         """Return a reader of a held blob whose link is known in memory; waits for nothing.
 
         None says nothing: ask ``open`` then.
         """
-        if (repository, digest) not in self._linked or digest in self._unreadable:
+        size = self._linked.get((repository, digest))
+        if size is None or digest in self._unreadable:
             return None
         try:
             opened = self._store.open_blob(digest)
         except StorageError:
             return None
+        if opened is not None and opened.size_bytes != size:
+            opened.file.close()
+            opened = None
         return None if opened is None else self._reader(repository, digest, opened)
 
     async def open(self, repository: RepositoryName, digest: Digest) -> BlobReader:
@@ -98,6 +106,10 @@ class Blobs:
         pass_on = partial(self._direct.pass_on, repository, digest)
         while True:
             flight = self._flights.get(digest)
+            if flight is not None and flight.has_failed:
+                # Its error is for those who were there.
+                await flight.wait_over()
+                continue
             if flight is not None and repository in flight.repositories:
                 return await flight.join(Outcome.JOINED, pass_on=pass_on)
             held = await self._open_held(repository, digest)
@@ -150,6 +162,10 @@ class Blobs:
         """Start nothing more upstream; the process is stopping."""
         self._upstream.stop_transfers()
 
+    async def stop_looking(self) -> None:
+        """Let nobody wait any more for a look at held data."""
+        await self._soundness.aclose()
+
     def close(self) -> None:
         """Let the threads go; the flights must have ended."""
         self._direct.close()
@@ -164,10 +180,15 @@ class Blobs:
         try:
             if key not in self._linked:
                 self._observe(events.CacheAsked(hit=False))
-                if await self._store.stat_blob(repository, digest) is None:
+                size = await self._store.stat_blob(repository, digest)
+                if size is None:
                     await self._refuse_manifest(repository, digest)
                     return None
-                self._linked[key] = True
+                if not await self._soundness.is_sound(digest, size):
+                    # What is fetched takes its place, if it is not in quarantine already.
+                    self._unreadable[digest] = True
+                    return None
+                self._linked[key] = size
             else:
                 self._observe(events.CacheAsked(hit=True))
             # Opening is the check that the file is still there: others may collect garbage.
@@ -178,7 +199,17 @@ class Blobs:
         if opened is None:
             self._linked.pop(key, None)
             return None
+        if opened.size_bytes != self._linked.get(key):
+            opened.file.close()
+            return await self._look_again(repository, digest)
         return self._reader(repository, digest, opened)
+
+    async def _look_again(self, repository: RepositoryName, digest: Digest) -> BlobReader | None:
+        """Open a blob whose size has changed since it was sound."""
+        size = self._linked.pop((repository, digest), None)
+        if size is not None:
+            self._soundness.expect_size(digest, size)
+        return await self._open_held(repository, digest)
 
     def _reader(
         self, repository: RepositoryName, digest: Digest, opened: OpenBlob

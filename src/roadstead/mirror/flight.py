@@ -67,7 +67,7 @@ class Flight:
         self._woken_at = -math.inf
         self._waiters: list[asyncio.Future[None]] = []
         self._readers = 0
-        self._ended = False
+        self._over = asyncio.Event()
 
     def __repr__(self) -> str:
         progress = self._progress
@@ -97,6 +97,15 @@ class Flight:
             self.leave()
             raise
         return FlightReader(self, file, outcome, pass_on=pass_on)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether nobody can join any more, although it has not ended yet."""
+        return self._progress.error is not None
+
+    async def wait_over(self) -> None:
+        """Wait until another flight can be started."""
+        await self._over.wait()
 
     async def wait_beyond(self, offset: int) -> int:
         """See BlobReader.wait_beyond."""
@@ -130,7 +139,7 @@ class Flight:
 
     def end(self) -> None:
         """Note that the pump is done; called on the loop."""
-        self._ended = True
+        self._over.set()
         self._wake()
         self._close_if_unused()
 
@@ -159,7 +168,7 @@ class Flight:
         await waiter
 
     def _close_if_unused(self) -> None:
-        if self._ended and self._readers == 0 and self._progress.file is not None:
+        if self._over.is_set() and self._readers == 0 and self._progress.file is not None:
             self._progress.file.close()
 
 

@@ -35,6 +35,7 @@ from roadstead.mirror.freshness import (
     may_be_stale,
 )
 from roadstead.mirror.platforms import PlatformRules
+from roadstead.mirror.soundness import Soundness
 from roadstead.mirror.space import SpaceKeeper, Unlimited
 from roadstead.mirror.usable import is_usable
 from roadstead.oci.descriptor import Descriptor
@@ -82,12 +83,13 @@ class ExaminedTag:
 class Manifests:
     """Finds manifests for a repository, and fetches what is not held or no longer current."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name where it is composed
         self,
         *,
         store: Store,
         upstream: Upstream,
         rules: FreshnessRules,
+        soundness: Soundness,
         observe: events.Observer,
         platforms: PlatformRules | None = None,
         budget: Callable[[], float] = lambda: 1.0,
@@ -102,6 +104,7 @@ class Manifests:
         self._store = store
         self._upstream = upstream
         self._rules = rules
+        self._soundness = soundness
         self._observe = observe
         self._budget = budget
         self._space = space or Unlimited()
@@ -193,6 +196,15 @@ class Manifests:
     async def held(self, repository: RepositoryName, digest: Digest) -> ServedManifest | None:
         """Return a manifest if it is held; asks nobody."""
         return await self._read(repository, digest)
+
+    async def restore(self, repository: RepositoryName, digest: Digest) -> None:
+        """Write a manifest whose data is gone: from memory, or from upstream.
+
+        Raises:
+            RoadsteadError: as ``by_digest``, or the store cannot take it.
+        """
+        manifest = await self.by_digest(repository, digest)
+        await self._store.write_manifest(repository, digest, manifest.content)
 
     async def refusal(
         self, repository: RepositoryName, digest: Digest
@@ -332,8 +344,10 @@ class Manifests:
                 content = None
             if content is None:
                 return None
-            media_type = parse_manifest(content).media_type
-            held = self._remember(repository, Descriptor(media_type, digest, len(content)), content)
+            manifest = parse_manifest(content)
+            self._soundness.expect(manifest.blobs)
+            descriptor = Descriptor(manifest.media_type, digest, len(content))
+            held = self._remember(repository, descriptor, content)
         return held
 
     def _remember(
@@ -357,6 +371,7 @@ class Manifests:
         elapsed = time.perf_counter() - started
         self._observe(events.Fetched(events.Kind.MANIFEST, size, elapsed, self._upstream.host))
         await self._keep(repository, fetched)
+        self._soundness.expect(parse_manifest(fetched.content, fetched.descriptor.media_type).blobs)
         manifest = self._remember(repository, fetched.descriptor, fetched.content)
         return replace(manifest, outcome=Outcome.MISS)
 

@@ -73,6 +73,20 @@ class Mirror:
         """Return a reader of a blob; see Blobs."""
         return await self._blobs.open(repository, digest)
 
+    async def restore_blob(self, repository: RepositoryName, digest: Digest) -> None:
+        """Fetch a blob whose data is gone; returns when its last byte is verified.
+
+        Raises:
+            RoadsteadError: as ``blob``, or in the middle.
+        """
+        reader = await self._blobs.open(repository, digest)
+        try:
+            offset = 0
+            while (available := await reader.wait_beyond(offset)) > offset:
+                offset = available
+        finally:
+            reader.close()
+
     async def stat_blob(
         self, repository: RepositoryName, digest: Digest
     ) -> tuple[int | None, Outcome]:
@@ -121,6 +135,7 @@ class Mirror:
     async def stop_asking(self) -> None:
         """Cancel running questions; for the end of the process."""
         self._blobs.stop_asking()
+        await self._blobs.stop_looking()
         await self._manifests.aclose()
         await self._listings.aclose()
 

@@ -14,7 +14,7 @@ from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.routing import Destination, Hints, Router
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
-from roadstead.storage.base import Catalog, Removed, Store
+from roadstead.storage.base import Catalog, Linker, Removed, Store
 
 
 class Mirrors:
@@ -54,6 +54,19 @@ class Mirrors:
     def owner(self, stored: RepositoryName) -> tuple[str, str]:
         """Return the upstream of a repository that is held, and its name there."""
         return self._router.owner(stored)
+
+    async def fetch_again(self, linker: Linker) -> None:
+        """Fetch what a repository links to and whose data is gone.
+
+        Raises:
+            RoadsteadError: upstream did not give it, or the store cannot take it.
+        """
+        upstream, _ = self._router.owner(linker.repository)
+        mirror = self._mirrors[upstream]
+        if linker.is_manifest:
+            await mirror.manifests.restore(linker.repository, linker.digest)
+        else:
+            await mirror.restore_blob(linker.repository, linker.digest)
 
     async def explain(self, text: str) -> Explanation:
         """Say what would become of a pull of ``text``, such as ``ghcr.io/org/app:1.0``.

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from roadstead.errors import StorageError
 from roadstead.metadata.service import MetadataService
 from roadstead.mirror.deletions import Deletions
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.oci.digest import Digest
 from roadstead.runtime.access import make_gate
 from roadstead.runtime.certificates import make_tls, watching
 from roadstead.runtime.listeners import Listeners
@@ -31,6 +32,7 @@ from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets
 from roadstead.runtime.totals import HourlyTotals
 from roadstead.runtime.upstreams import open_mirrors
+from roadstead.runtime.verification import verifying
 from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
 from roadstead.server.registry import RegistryHandlers
@@ -145,6 +147,7 @@ async def running(
         port = await listeners.open(settings.http.address, apps.make(None))
         inherited.report_unclaimed()
         metadata.start(delay_seconds=_METADATA_DELAY_SECONDS)
+        await stack.enter_async_context(verifying(settings, store, mirrors, observe))
         _log.info("Registry configured as a proxy cache to %s", settings.proxy.remoteurl)
         yield Running(
             mirrors=mirrors,
@@ -195,6 +198,7 @@ class _Apps:
             observe=observe,
             gate=gate,
             deletions=deletions,
+            accel=_accel(settings),
         )
 
     def make(self, listener: str | None) -> RegistryApp:
@@ -210,6 +214,15 @@ class _Apps:
             observe=self._observe,
             report=self._report,
         )
+
+
+def _accel(settings: Settings) -> Callable[[Digest], str] | None:
+    """Return what makes an address of nginx's of a held blob, if an nginx is to send them."""
+    location = settings.http.accelredirect
+    layout = Layout(Path("/"))
+    if not location:
+        return None
+    return lambda digest: f"{location}{layout.blob(digest).relative_to(layout.blobs)}"
 
 
 async def _tidy(store: FilesystemStore) -> None:

@@ -22,6 +22,7 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.routing import Router, any_of
+from roadstead.mirror.soundness import Soundness
 from roadstead.mirror.space import SpaceKeeper
 from roadstead.oci.digest import Digest
 from roadstead.oci.platform import Platform
@@ -215,10 +216,12 @@ def _mirror(given: UpstreamSettings, upstream: Upstream, parts: _Parts) -> Mirro
         immutable=any_of(given.immutabletags),
         stale_limit=given.staleforhours * 3600.0 or None,
     )
+    soundness = Soundness(store, observe=observe)
     manifests = Manifests(
         store=store,
         upstream=upstream,
         rules=rules,
+        soundness=soundness,
         observe=observe,
         platforms=PlatformRules(tuple(map(Platform.parse, given.platforms))),
         budget=lambda: _budget_left(upstream),
@@ -232,6 +235,7 @@ def _mirror(given: UpstreamSettings, upstream: Upstream, parts: _Parts) -> Mirro
             flights=parts.flights,
             max_transfers=given.maxtransfers,
             pace=PaceRules(connections=given.blobconnections),
+            soundness=soundness,
             observe=observe,
             in_use=parts.in_use,
         ),

@@ -9,10 +9,13 @@ from urllib.parse import urlsplit
 
 from roadstead.config.schema import Settings
 from roadstead.errors import StorageUnavailableError
-from roadstead.maintenance.layouts.names import ImageNamer, Registry
+from roadstead.maintenance.layouts.names import ImageNamer
 from roadstead.mirror.routing import Router
+from roadstead.runtime.metadata import RecordedLinks
 from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
 from roadstead.storage.filesystem import FilesystemStore
+from roadstead.storage.layout import Layout
+from roadstead.storage.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,36 @@ async def open_volume(settings: Settings, *, writes: bool) -> AsyncIterator[Volu
         require_owner(root)
     planned = plan_upstreams(settings)
     router = Router([one.rules for one in planned], default=default_name(settings))
-    registries = {
-        one.name: Registry(_registry_host(one), one.rules.store_prefix) for one in planned
-    }
-    yield Volume(FilesystemStore(root), ImageNamer(router, registries))
+    registries = {one.name: _registry_host(one) for one in planned}
+    namer = ImageNamer(router, registries)
+    if not writes:
+        yield Volume(FilesystemStore(root), namer)
+        return
+    async with recorded_store(root) as store:
+        yield Volume(store, namer)
+
+
+@asynccontextmanager
+async def recorded_store(root: Path) -> AsyncIterator[FilesystemStore]:
+    """Open a store whose links and removals the metadata database hears of, if there is one.
+
+    Where there is none, or it cannot be opened, it is rebuilt by the next mirror that starts.
+    """
+    file = Layout(root).metadata
+    if not file.exists():
+        yield FilesystemStore(root)
+        return
+    from roadstead.metadata.database import MetadataDatabase  # noqa: PLC0415 - slow to import
+
+    database = MetadataDatabase(file, Survey(root))
+    links = RecordedLinks(database)
+    store = FilesystemStore(root, notes=links)
+    store.on_removal(links.removed)
+    database.start(rebuilding=False)
+    try:
+        yield store
+    finally:
+        await database.aclose()
 
 
 def _registry_host(planned: PlannedUpstream) -> str:

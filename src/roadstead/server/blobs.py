@@ -40,9 +40,21 @@ _SMALL_BLOB_BYTES = 64 * 1024
 class BlobHandlers:
     """GET and HEAD of ``/v2/<name>/blobs/<digest>``."""
 
-    def __init__(self, mirrors: Mirrors, *, observe: events.Observer) -> None:
+    def __init__(
+        self,
+        mirrors: Mirrors,
+        *,
+        observe: events.Observer,
+        accel: Callable[[Digest], str] | None = None,
+    ) -> None:
+        """``accel`` gives the path by which an nginx in front finds the data; None: there is none.
+
+        Behind nginx a held blob is answered with that path as X-Accel-Redirect and without a
+        body; nginx sends the file, or the parts of it that were asked for.
+        """
         self._mirrors = mirrors
         self._observe = observe
+        self._accel = accel
 
     async def head(self, incoming: Incoming, endpoint: BlobEndpoint) -> web.Response:
         """Tell a blob's size; never starts a download."""
@@ -59,9 +71,15 @@ class BlobHandlers:
         reader = await mirror.blob(repository, endpoint.digest)
         try:
             note_outcome(incoming, reader.outcome)
-            if reader.outcome is Outcome.HIT and (reader.size_bytes or 0) <= _SMALL_BLOB_BYTES:
+            if reader.outcome is Outcome.HIT:
+                size = reader.size_bytes or 0
                 at_hand = partial(mirror.blob_at_hand, repository, endpoint.digest)
-                incoming.repeatable = _repeatable(at_hand, reader.size_bytes or 0, is_head=False)
+                if size <= _SMALL_BLOB_BYTES:
+                    incoming.repeatable = _repeatable(at_hand, size, has_body=True)
+                elif self._accel is not None:
+                    incoming.repeatable = _repeatable(at_hand, size, has_body=False)
+                    self._served(incoming, size)
+                    return _handed_over(endpoint.digest, self._accel(endpoint.digest))
             response = await _send(
                 incoming,
                 reader,
@@ -85,7 +103,7 @@ class BlobHandlers:
         self._served(incoming, size or 0)
         if size is not None and outcome is Outcome.HIT:
             at_hand = partial(mirror.blob_at_hand, repository, digest)
-            incoming.repeatable = _repeatable(at_hand, size, is_head=True)
+            incoming.repeatable = _repeatable(at_hand, size, has_body=False)
         headers = _headers(digest)
         if not matches_none_of(incoming.request.headers.get("If-None-Match"), headers["ETag"]):
             return web.Response(status=304, headers=headers)
@@ -135,7 +153,7 @@ async def _send(
 
 
 def _repeatable(
-    at_hand: Callable[[], BlobReader | None], size: int, *, is_head: bool
+    at_hand: Callable[[], BlobReader | None], size: int, *, has_body: bool
 ) -> Repeatable:
     """Say how a held blob that was served in one write may be served again."""
 
@@ -146,14 +164,22 @@ def _repeatable(
         try:
             if reader.size_bytes != size:
                 return None
-            body = b"" if is_head else os.pread(reader.file.fileno(), size, 0)
+            body = os.pread(reader.file.fileno(), size, 0) if has_body else b""
         except OSError:
             return None
         finally:
             reader.close()
-        return Current(body) if is_head or len(body) == size else None
+        return Current(body) if len(body) == (size if has_body else 0) else None
 
     return Repeatable(Kind.BLOB, size, current)
+
+
+def _handed_over(digest: Digest, path: str) -> web.Response:
+    """Let nginx send the file at ``path``, with ranges if the client asked for them."""
+    headers = _headers(digest)
+    headers["Content-Type"] = OCTET_STREAM
+    headers["X-Accel-Redirect"] = path
+    return web.Response(headers=headers)
 
 
 def _headers(digest: Digest) -> CIMultiDict[str]:

@@ -39,15 +39,16 @@ class RegistryHandlers:
         observe: events.Observer,
         gate: Gate | None = None,
         deletions: Deletions | None = None,
+        accel: Callable[[Digest], str] | None = None,
     ) -> None:
         """``gate`` says who may do what; without one everybody may read.
 
-        Without ``deletions`` nothing can be deleted.
+        Without ``deletions`` nothing can be deleted; ``accel`` is for BlobHandlers.
         """
         self.gate = gate or open_gate(mirrors)
         self._mirrors = mirrors
         self._deletions = deletions
-        self._blobs = BlobHandlers(mirrors, observe=observe)
+        self._blobs = BlobHandlers(mirrors, observe=observe, accel=accel)
         self._catalog_max = catalog_max_entries
         self._tags_max = tags_max_entries
         self._observe = observe

@@ -90,6 +90,7 @@ class Repeat:
         self._head = _static_head(response, precedent.repeatable.varying | {"Date"})
         self._observe = observe
         self._log = log
+        self._sent_bytes = 0
         self.closes = not response.keep_alive
 
     def answer(self) -> bytes | None:
@@ -100,16 +101,17 @@ class Repeat:
             return None
         if current is None:
             return None
+        self._sent_bytes = len(current.body)
         moving = f"Date: {_http_date(int(time.time()))}\r\n{current.headers}\r\n".encode()
         return self._head + moving + current.body
 
     def report(self, peer: str, started: float) -> None:
-        """Tell metrics and logs that ``peer`` got it; ``started`` is by perf_counter."""
+        """Tell metrics and logs that ``peer`` got the last answer; ``started``: perf_counter."""
         seconds = time.perf_counter() - started
-        repeatable = self._repeatable
-        sent = 0 if self._method == "HEAD" else repeatable.size_bytes
-        size, upstream = repeatable.size_bytes, self._upstream
-        self._observe(events.Repeated(repeatable.kind, self._method, size, sent, seconds, upstream))
+        kind, size = self._repeatable.kind, self._repeatable.size_bytes
+        self._observe(
+            events.Repeated(kind, self._method, size, self._sent_bytes, seconds, self._upstream)
+        )
         self._log(peer, new_request_id(), seconds)
 
 

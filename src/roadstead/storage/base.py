@@ -9,9 +9,10 @@ incomplete file is absent, never an error. Only input and output errors are rais
 StorageError (StorageFullError when space ran out).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import BinaryIO, Protocol, TypeAlias
 
 from roadstead.oci.digest import Digest
@@ -76,6 +77,15 @@ class HeldData:
 
 
 @dataclass(frozen=True, slots=True)
+class Linker:
+    """A repository that links to ``digest``, as a manifest or as a layer."""
+
+    repository: RepositoryName
+    digest: Digest
+    is_manifest: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RemovedTag:
     """A tag was removed."""
 
@@ -105,6 +115,38 @@ class RemovedData:
 
     digest: Digest
     size_bytes: int
+
+
+class Damage(StrEnum):
+    """What is wrong with data; the value of a label of metrics."""
+
+    CONTENT = "content"
+    """The bytes are not those of the digest: some are wrong, or missing."""
+    EMPTY = "empty"
+    """There are none, which a crash leaves behind."""
+    UNREADABLE = "unreadable"
+    """They cannot be read: no permission, or a disk that fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """What tells a file from the one that has replaced it; sizes are bytes."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    changed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Damaged data that is kept to be looked at, since ``since`` (seconds since the epoch)."""
+
+    digest: Digest
+    damage: Damage
+    size_bytes: int
+    since: float
+    path: str
 
 
 Removed: TypeAlias = RemovedTag | RemovedManifest | RemovedLayerLink | RemovedData
@@ -267,8 +309,11 @@ class Walk(Protocol):
     def tag(self, repository: RepositoryName, tag: Tag) -> HeldTagLinks | None:
         """Look at one tag; None if there is no trace of it."""
 
-    def data(self) -> Iterator[HeldData]:
-        """Yield all data, by the first two digits of its digests."""
+    def data(self, after: Digest | None = None) -> Iterator[HeldData]:
+        """Yield all data behind ``after``, by algorithm, then in the order of the digests."""
+
+    def linkers(self, digests: Collection[Digest]) -> Iterator[Linker]:
+        """Yield who links to any of ``digests``, whether or not its data is there."""
 
     def read(self, digest: Digest) -> bytes | None:
         """Return held data if it looks like a JSON document; it is not hashed."""
@@ -323,6 +368,12 @@ class Removal(Protocol):
 
     def remove_leftover(self, path: str) -> int:
         """Remove what ``Walk.leftovers`` has found; return how many bytes that has freed."""
+
+    def quarantine_data(self, digest: Digest, damage: Damage, seen: FileIdentity) -> bool:
+        """Put damaged data out of sight; links to it stay, and the next request fetches it.
+
+        False, and nothing is done, if its file is another one than was seen to be damaged.
+        """
 
 
 class RemovalStore(Protocol):
@@ -408,6 +459,19 @@ class NoNotes:
 
     def data(self, _digest: Digest, _size_bytes: int) -> None:
         """Do nothing."""
+
+
+class Quarantine(Protocol):
+    """Data that was found to be damaged; every method blocks."""
+
+    def identify(self, digest: Digest) -> FileIdentity | None:
+        """Say which file holds the data of ``digest`` now, whole or not; None: there is none."""
+
+    def quarantined(self) -> list[Quarantined]:
+        """List what is in quarantine, oldest first."""
+
+    def bound_quarantine(self, *, max_bytes: int, max_age_seconds: float, now: float) -> int:
+        """Remove what is too old, then the oldest until the rest fits; return bytes freed."""
 
 
 class Store(BlobStore, ManifestStore, Catalog, ReferrersStore, Protocol):

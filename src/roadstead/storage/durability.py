@@ -44,6 +44,18 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{path.name}.{uuid4()}.tmp")
 
 
+def take_place(temporary: Path, path: Path) -> None:
+    """Rename ``temporary`` to ``path``, also if a directory has got there by mistake.
+
+    That goes aside, under a name that readers skip and a collection removes.
+    """
+    try:
+        temporary.replace(path)
+    except IsADirectoryError:
+        path.rename(temporary_name(path))
+        temporary.replace(path)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Make ``path`` hold ``content``: after a crash it holds that or what it held before."""
     make_directories(path.parent)
@@ -53,7 +65,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        take_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
@@ -65,7 +77,7 @@ def link_atomically(source: Path, path: Path) -> None:
     temporary = temporary_name(path)
     try:
         temporary.hardlink_to(source)
-        temporary.replace(path)
+        take_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)

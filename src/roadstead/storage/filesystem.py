@@ -18,9 +18,17 @@ from typing import BinaryIO, cast
 
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
-from roadstead.storage import catalog, purge
+from roadstead.storage import catalog, purge, quarantine
 from roadstead.storage.barrier import Barrier
-from roadstead.storage.base import HeldTag, LinkNotes, NoNotes, OpenBlob, Removed
+from roadstead.storage.base import (
+    FileIdentity,
+    HeldTag,
+    LinkNotes,
+    NoNotes,
+    OpenBlob,
+    Quarantined,
+    Removed,
+)
 from roadstead.storage.boundary import Boundary, storage_errors
 from roadstead.storage.disk import Disk, look
 from roadstead.storage.durability import link_atomically, write_atomically
@@ -236,6 +244,23 @@ class FilesystemStore:
         """Say whether another process has removed something since the last call."""
         with storage_errors("looking for removals"):
             return self._epoch.has_passed()
+
+    def identify(self, digest: Digest) -> FileIdentity | None:
+        """Say which file holds the data of ``digest`` now; see Quarantine."""
+        with self._boundary.action("Stat"):
+            return quarantine.identify(self._layout.blob(digest))
+
+    def quarantined(self) -> list[Quarantined]:
+        """List what is in quarantine; see Quarantine."""
+        with self._boundary.action("List"):
+            return quarantine.list_quarantined(self._layout)
+
+    def bound_quarantine(self, *, max_bytes: int, max_age_seconds: float, now: float) -> int:
+        """Remove the oldest from quarantine; see Quarantine."""
+        with self._boundary.action("Delete"):
+            return quarantine.bound(
+                self._layout, max_bytes=max_bytes, max_age_seconds=max_age_seconds, now=now
+            )
 
     async def check(self) -> None:
         """Look at the root. One that is missing is well: the first write makes it."""

@@ -92,6 +92,16 @@ class Layout:
         return Path(f"{self.root}/roadstead")
 
     @property
+    def verification(self) -> Path:
+        """File that says how far the verification in the background is."""
+        return self.own / "verification.json"
+
+    @property
+    def quarantine(self) -> Path:
+        """Directory of damaged data."""
+        return self.own / "quarantine"
+
+    @property
     def partials(self) -> Path:
         """Directory of all partial blobs; one directory in it for each boot."""
         return self.own / "partial"

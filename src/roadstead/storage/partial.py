@@ -21,7 +21,7 @@ from roadstead.oci.reference import RepositoryName
 from roadstead.storage.barrier import Barrier
 from roadstead.storage.base import LinkNotes
 from roadstead.storage.boundary import Boundary
-from roadstead.storage.durability import make_directories, sync_directory
+from roadstead.storage.durability import make_directories, sync_directory, take_place
 from roadstead.storage.layout import Layout
 from roadstead.storage.links import write_link
 
@@ -171,7 +171,7 @@ class FilesystemPartialBlob:
         with self._boundary.action("Move", "rename"), self._barrier.linking([self._digest]):
             make_directories(data.parent)
             with self._moving:
-                self._path.replace(data)
+                take_place(self._path, data)
                 self._path = data
                 self._committed = True
             self._file.close()

@@ -13,6 +13,8 @@ from pathlib import Path
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.storage.base import (
+    Damage,
+    FileIdentity,
     Removed,
     RemovedData,
     RemovedLayerLink,
@@ -22,6 +24,7 @@ from roadstead.storage.base import (
 from roadstead.storage.boundary import Boundary
 from roadstead.storage.layout import Layout
 from roadstead.storage.leftovers import remove_leftover
+from roadstead.storage.quarantine import identify, put_away
 from roadstead.storage.reading import AbsenceIgnored
 
 
@@ -107,6 +110,17 @@ class FilesystemRemoval:
             freed = remove_leftover(leftover)
             self._prune(leftover.parent)
             return freed
+
+    def quarantine_data(self, digest: Digest, damage: Damage, seen: FileIdentity) -> bool:
+        """Put damaged data out of sight, if it is still the file that was seen."""
+        with self._boundary.action("Move"):
+            path = self._layout.blob(digest)
+            if identify(path) != seen:
+                return False
+            put_away(self._layout, digest, damage, self.at)
+            self.removed.append(RemovedData(digest, seen.size_bytes))
+            self._prune(path.parent)
+            return True
 
     def _prune(self, directory: Path) -> None:
         """Remove ``directory`` and those around it, as long as they are empty."""

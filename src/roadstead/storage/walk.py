@@ -6,14 +6,14 @@ damaged links are told as such, so that they can be removed. Only faults are rai
 """
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from os import scandir
 from pathlib import Path
 
 from roadstead.errors import InvalidReferenceError
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag, parse_tag
-from roadstead.storage.base import HeldData, HeldLink, HeldTagLinks
+from roadstead.storage.base import HeldData, HeldLink, HeldTagLinks, Linker
 from roadstead.storage.catalog import walk_repositories
 from roadstead.storage.layout import Layout
 from roadstead.storage.leftovers import find_leftovers
@@ -56,12 +56,17 @@ class FilesystemWalk:
             return None
         return self._tag(repository, tag)
 
-    def data(self) -> Iterator[HeldData]:
-        """Yield all data, by the first two digits of its digests."""
+    def data(self, after: Digest | None = None) -> Iterator[HeldData]:
+        """Yield all data behind ``after``, by algorithm, then in the order of the digests."""
+        behind = ("", "") if after is None else (after.algorithm, after.encoded)
         for algorithm in _names(self._layout.blobs):
             of_algorithm = self._layout.blobs / algorithm
             for prefix in _names(of_algorithm):
+                if (algorithm, prefix) < (behind[0], behind[1][:2]):
+                    continue
                 for encoded in _names(of_algorithm / prefix):
+                    if (algorithm, encoded) <= behind:
+                        continue
                     digest = _digest(algorithm, encoded)
                     if digest is None or not encoded.startswith(prefix):
                         continue
@@ -96,6 +101,17 @@ class FilesystemWalk:
             history=frozenset(digest for digest, _ in _digests(index)),
             stored_at=_linked_at(path) if held is None else held.confirmed_at,
         )
+
+    def linkers(self, digests: Collection[Digest]) -> Iterator[Linker]:
+        """Yield who links to any of ``digests``; two looks for each and each repository."""
+        for repository in self.repositories():
+            for digest in digests:
+                for path, is_manifest in (
+                    (self._layout.revision_link(repository, digest), True),
+                    (self._layout.layer_link(repository, digest), False),
+                ):
+                    if follow_link(path, digest) is not None:
+                        yield Linker(repository, digest, is_manifest)
 
 
 def _links(directory: Path) -> Iterator[HeldLink]:

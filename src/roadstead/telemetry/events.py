@@ -275,6 +275,13 @@ class NotKept:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """Held data was hashed and found right."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RetentionRan:
     """Retention did what the limits asked for, but for ``missing_bytes`` that are protected.
 
@@ -286,6 +293,27 @@ class RetentionRan:
     at: float
     seconds: float
     missing_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DamageFound:
+    """Held data was found to be wrong; ``damage`` is content, empty or unreadable."""
+
+    damage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """Damaged data was fetched again; ``error`` is the class name of why it was not, if so."""
+
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationEnded:
+    """Everything was looked at; ``at`` is in seconds since the epoch."""
+
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +377,10 @@ Event: TypeAlias = (
     | DataEvicted
     | NotKept
     | RetentionRan
+    | Verified
+    | DamageFound
+    | Healed
+    | VerificationEnded
     | RequestStarted
     | RequestEnded
     | Repeated

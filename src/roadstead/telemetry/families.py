@@ -268,6 +268,30 @@ class NotificationFamilies(_Group):
         )
 
 
+class VerificationFamilies(_Group):
+    """Whether what is held is still right."""
+
+    def __init__(self) -> None:
+        self.blobs = _single("roadstead_verified_blobs_total", "Data hashed and found right.")
+        self.bytes = _single("roadstead_verified_bytes_total", "Bytes of it.")
+        self.damaged = Counter(
+            "roadstead_damaged_blobs_total",
+            "Data that was found to be wrong, by a verification or by a request.",
+            ("damage",),
+        )
+        self.damaged.initialise(("content",), ("empty",), ("unreadable",))
+        self.healed = Counter(
+            "roadstead_healed_blobs_total",
+            "Damaged data that was fetched again, by the error that kept it from being so.",
+            ("error",),
+        )
+        self.healed.initialise(("none",))
+        self.complete = Gauge(
+            "roadstead_verification_complete_timestamp_seconds",
+            "When everything had last been looked at.",
+        )
+
+
 def _by_kind(name: str, text: str) -> Counter:
     counter = Counter(f"registry_proxy_{name}_total", text, ("type",))
     counter.initialise(*((kind,) for kind in Kind))

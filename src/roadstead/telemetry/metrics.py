@@ -21,6 +21,7 @@ from roadstead.telemetry.families import (
     RetentionFamilies,
     StorageFamilies,
     UpstreamFamilies,
+    VerificationFamilies,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Metrics:
         self._notifications = NotificationFamilies()
         self._metadata = MetadataFamilies()
         self._retention = RetentionFamilies()
+        self._verification = VerificationFamilies()
         # By type, because a request costs three events and a chain of tests costs more.
         self._count: dict[type, Callable[[Any], None]] = {
             events.Served: self._count_served,
@@ -86,6 +88,10 @@ class Metrics:
             events.CacheAsked: self._count_cache_asked,
             events.NotificationCounted: self._count_notification,
             events.NotificationAnswered: self._count_notification_answer,
+            events.Verified: self._count_verified,
+            events.DamageFound: self._count_damage,
+            events.Healed: self._count_healed,
+            events.VerificationEnded: self._note_verification,
             events.RequestStarted: self._count_request_started,
             events.RequestEnded: self._count_request_ended,
             events.Repeated: self._count_repeated,
@@ -99,6 +105,7 @@ class Metrics:
             self._notifications,
             self._metadata,
             self._retention,
+            self._verification,
         )
         self._exposition: Exposition | None = None
 
@@ -239,6 +246,19 @@ class Metrics:
 
     def _count_notification_answer(self, event: events.NotificationAnswered) -> None:
         self._notifications.status.values[event.endpoint, event.status] += 1
+
+    def _count_verified(self, event: events.Verified) -> None:
+        self._verification.blobs.values[()] += 1
+        self._verification.bytes.values[()] += event.size_bytes
+
+    def _count_damage(self, event: events.DamageFound) -> None:
+        self._verification.damaged.values[(event.damage,)] += 1
+
+    def _count_healed(self, event: events.Healed) -> None:
+        self._verification.healed.values[(event.error or "none",)] += 1
+
+    def _note_verification(self, event: events.VerificationEnded) -> None:
+        self._verification.complete.values[()] = event.at
 
     def _count_request_started(self, event: events.RequestStarted) -> None:
         self._http.in_flight.values[_HANDLERS.get(event.handler, _OTHER_HANDLER)] += 1

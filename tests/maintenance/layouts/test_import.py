@@ -19,7 +19,15 @@ from roadstead.simulator.content import (
 )
 from roadstead.storage.base import HeldTag
 from roadstead.storage.filesystem import FilesystemStore
-from tests.maintenance.layouts.volumes import APP, CONFIRMED_AT, GHCR_APP, export, hold, take_in
+from tests.maintenance.layouts.volumes import (
+    APP,
+    CONFIRMED_AT,
+    GHCR_APP,
+    contents_of,
+    export,
+    hold,
+    take_in,
+)
 from tests.storage.blobs import hold_blob, read_blob
 from tests.support.layouts import write_layout
 from tests.support.volumes import files_below, put
@@ -53,7 +61,7 @@ async def test_what_left_arrives(
 
     await take_in(store, tmp_path / target)
 
-    assert files_below(tmp_path / "volume") == files_below(tmp_path / "source")
+    assert contents_of(tmp_path / "volume") == contents_of(tmp_path / "source")
     assert await store.resolve_tag(APP, Tag("1.0")) == HeldTag(INDEX.manifest_digest, CONFIRMED_AT)
 
 
@@ -200,13 +208,28 @@ async def test_an_import_can_be_repeated_and_heals(
     await hold(source, APP, IMAGE, tag="latest")
     await export(source, tmp_path / "in", "app")
     await take_in(store, tmp_path / "in")
-    before = files_below(tmp_path / "volume")
+    before = contents_of(tmp_path / "volume")
     (data,) = (tmp_path / "volume").glob(f"**/{IMAGE.layers[0].digest.encoded}/data")
     data.write_bytes(b"cut")
 
     await take_in(store, tmp_path / "in")
 
-    assert files_below(tmp_path / "volume") == before
+    assert contents_of(tmp_path / "volume") == before
+
+
+async def test_other_processes_are_told(
+    source: FilesystemStore, store: FilesystemStore, tmp_path: Path
+) -> None:
+    """A running mirror forgets where the tag pointed before."""
+    await hold(source, APP, IMAGE, tag="latest")
+    await export(source, tmp_path / "in", "app")
+    running = FilesystemStore(tmp_path / "volume", boot_id="boot")
+    running.others_have_removed()
+    assert not running.others_have_removed()
+
+    await take_in(store, tmp_path / "in")
+
+    assert running.others_have_removed()
 
 
 async def test_an_unfinished_download_is_no_part_of_it(

@@ -17,9 +17,8 @@ from roadstead.simulator.content import (
     build_index,
 )
 from roadstead.storage.filesystem import FilesystemStore
-from tests.maintenance.layouts.volumes import export, hold, take_in
+from tests.maintenance.layouts.volumes import contents_of, export, hold, take_in
 from tests.support.strategies import repositories, tags
-from tests.support.volumes import files_below
 
 # Hundreds of syncs: in memory, where that is possible.
 _WHERE = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - made by tempfile
@@ -70,7 +69,7 @@ def test_export_and_import_are_each_others_inverse(
         layout = directory / ("out.tar" if archive else "out")
         await export(source, layout, *names)
         await take_in(target, layout)
-        assert files_below(directory / "target") == files_below(directory / "source")
+        assert contents_of(directory / "target") == contents_of(directory / "source")
 
     with TemporaryDirectory(dir=_WHERE) as directory:
         asyncio.run(travel(Path(directory)))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roadstead.maintenance.layouts.exporter import Export, combine, write_export
-from roadstead.maintenance.layouts.importer import Importer, PlannedImage
-from roadstead.maintenance.layouts.names import ImageNamer, Registry
+from roadstead.maintenance.layouts.importer import Importer, ImportStore, PlannedImage
+from roadstead.maintenance.layouts.names import ImageNamer
 from roadstead.maintenance.layouts.reading import layout_reader
 from roadstead.maintenance.layouts.selection import Selector
 from roadstead.mirror.routing import Router, RouteRules
@@ -14,6 +14,7 @@ from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.simulator.content import SimulatedImage, SimulatedIndex
 from roadstead.storage.base import Store
 from tests.storage.blobs import hold_blob
+from tests.support.volumes import files_below
 
 APP = RepositoryName("library/app")
 GHCR_APP = RepositoryName("ghcr.io/org/app")
@@ -31,11 +32,7 @@ _RULES = (
 )
 NAMER = ImageNamer(
     Router(_RULES, default="docker.io"),
-    {
-        "docker.io": Registry("docker.io", ""),
-        "ghcr.io": Registry("ghcr.io", "ghcr.io/"),
-        "corp": Registry("harbor.corp:8443", "corp/"),
-    },
+    {"docker.io": "docker.io", "ghcr.io": "ghcr.io", "corp": "harbor.corp:8443"},
 )
 
 
@@ -84,7 +81,9 @@ async def export(
     return exported
 
 
-async def take_in(store: Store, layout: Path, *, rename: str | None = None) -> list[PlannedImage]:
+async def take_in(
+    store: ImportStore, layout: Path, *, rename: str | None = None
+) -> list[PlannedImage]:
     """Import a layout."""
     importer = Importer(store, NAMER)
     counted: list[int] = []
@@ -93,3 +92,11 @@ async def take_in(store: Store, layout: Path, *, rename: str | None = None) -> l
         await importer.perform(reader, planned, report=counted.append)
     assert sum(counted) == sum(one.size_bytes for one in planned)
     return planned
+
+
+def contents_of(volume: Path) -> dict[str, bytes]:
+    """Return all files of a volume but those that processes speak to each other by."""
+    apart = ("roadstead/links.", "roadstead/removals", "roadstead/metadata")
+    return {
+        name: content for name, content in files_below(volume).items() if not name.startswith(apart)
+    }

@@ -7,11 +7,17 @@ finds whole images only.
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from roadstead.errors import ImageLayoutError, ManifestInvalidError, RoadsteadError
+from roadstead.errors import (
+    ImageLayoutError,
+    ManifestInvalidError,
+    RoadsteadError,
+    StorageError,
+)
 from roadstead.maintenance.layouts.names import ImageNamer, NamedImage
 from roadstead.maintenance.layouts.reading import LayoutReader, read_document, read_entries
 from roadstead.maintenance.layouts.selection import is_foreign
@@ -21,9 +27,15 @@ from roadstead.oci.digest import Digest
 from roadstead.oci.imagelayout import LayoutEntry, blob_path
 from roadstead.oci.manifest import Manifest, parse_manifest
 from roadstead.oci.reference import RepositoryName, Tag
-from roadstead.storage.base import Store
+from roadstead.storage.base import RemovalStore, Store
+
+_log = logging.getLogger("roadstead.import")
 
 _CHUNK_BYTES = 1024 * 1024
+
+
+class ImportStore(Store, RemovalStore, Protocol):
+    """What an import needs of a store."""
 
 
 @dataclass(slots=True)
@@ -50,7 +62,7 @@ class PlannedImage:
 class Importer:
     """Brings images into one store."""
 
-    def __init__(self, store: Store, namer: ImageNamer) -> None:
+    def __init__(self, store: ImportStore, namer: ImageNamer) -> None:
         self._store = store
         self._namer = namer
 
@@ -90,6 +102,7 @@ class Importer:
         """
         for one in planned:
             await self._import(reader, one, report)
+        await asyncio.to_thread(self._tell_others)
 
     async def _plan(
         self, reader: LayoutReader, entry: LayoutEntry, rename: str | None
@@ -157,8 +170,7 @@ class Importer:
     async def _import(self, reader: LayoutReader, planned: PlannedImage, report: Report) -> None:
         image = planned.image
         for digest, size in planned.blobs.items():
-            if digest in planned.held and await self._store.stat_data(digest) is not None:
-                await self._store.link_blob(image.repository, digest)
+            if digest in planned.held and await self._store.link_blob(image.repository, digest):
                 report(size)
             else:
                 await asyncio.to_thread(self._copy, reader, image.repository, digest, report)
@@ -166,8 +178,23 @@ class Importer:
             await self._store.write_manifest(image.repository, digest, content)
             await self._note_referrer(image.repository, digest, content)
         if not isinstance(image.reference, Digest):
-            await self._store.write_tag(
-                image.repository, Tag(image.reference), planned.digest, planned.confirmed_at
+            tag = Tag(image.reference)
+            if not await self._store.write_tag(
+                image.repository, tag, planned.digest, planned.confirmed_at
+            ):
+                message = f"{image.name} was evicted while it was imported; import it again"
+                raise ImageLayoutError(message)
+
+    def _tell_others(self) -> None:
+        """Let a running mirror forget where tags pointed, as after a removal."""
+        try:
+            with self._store.removing():
+                pass
+        except StorageError as error:
+            # It asks upstream in time, or is told at its next start.
+            _log.warning(
+                "a running mirror may not notice tags that moved",
+                extra={"fields": {"error": str(error)}},
             )
 
     def _copy(

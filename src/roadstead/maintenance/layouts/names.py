@@ -11,17 +11,6 @@ from roadstead.oci.reference import Reference, RepositoryName
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
-    """The registry of one upstream: what people call it, and where its repositories are stored.
-
-    ``store_prefix`` is as in RouteRules.
-    """
-
-    host: str
-    store_prefix: str
-
-
-@dataclass(frozen=True, slots=True)
 class NamedImage:
     """An image: its stored repository, its tag or digest, and its repository's full name."""
 
@@ -43,8 +32,8 @@ class NamedImage:
 class ImageNamer:
     """Understands names by the rules that requests are routed by."""
 
-    def __init__(self, router: Router, registries: Mapping[str, Registry]) -> None:
-        """``registries`` has each upstream of ``router``, by its configured name."""
+    def __init__(self, router: Router, registries: Mapping[str, str]) -> None:
+        """``registries`` says what people call each upstream of ``router``, by configured name."""
         self._router = router
         self._registries = registries
 
@@ -56,11 +45,15 @@ class ImageNamer:
             NamespaceUnknownError: no upstream is configured for its registry.
             RepositoryDeniedError: the configuration does not let it through.
         """
-        host, repository, reference = split_reference(text)
-        destination = self._router.route(repository, Hints(namespace=host))
-        registry = self._registries[destination.upstream]
-        own_name = destination.repository.removeprefix(registry.store_prefix)
-        return NamedImage(destination.repository, reference, f"{registry.host}/{own_name}")
+        namespace, repository, reference = split_reference(text)
+        destination = self._router.route(repository, Hints(namespace=namespace))
+        host = self._registries[destination.upstream]
+        return NamedImage(destination.repository, reference, f"{host}/{destination.own_name}")
+
+    def full(self, repository: RepositoryName) -> str:
+        """Return the full name of a stored repository."""
+        upstream, own_name = self._router.owner(repository)
+        return f"{self._registries[upstream]}/{own_name}"
 
     def find_full(self, text: str) -> NamedImage:
         """Return what a name in a layout means, which says its registry.

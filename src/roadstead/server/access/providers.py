@@ -7,7 +7,7 @@ from typing import Protocol
 
 from roadstead.server.access.passwords import PasswordChecker
 from roadstead.server.access.policy import Identity
-from roadstead.server.access.scopes import Access, scope_of
+from roadstead.server.access.scopes import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +98,19 @@ class SillyProvider:
 
     def challenge(self, question: Question, error: str) -> str:  # noqa: ARG002 - see Provider
         """See Provider."""
-        return bearer_challenge(self._realm, self._service, question.wanted)
+        # Here distribution writes each action on its own.
+        scope = " ".join(map(str, question.wanted))
+        return bearer_challenge(self._realm, self._service, scope)
 
     def close(self) -> None:
         """See Provider."""
 
 
-def bearer_challenge(
-    realm: str, service: str, wanted: tuple[Access, ...], *, error: str = ""
-) -> str:
+def bearer_challenge(realm: str, service: str, scope: str, *, error: str = "") -> str:
     """Write a Bearer challenge, its parameters in distribution's order."""
     text = f"Bearer realm={quoted(realm)},service={quoted(service)}"
-    if wanted:
-        text += f",scope={quoted(scope_of(wanted))}"
+    if scope:
+        text += f",scope={quoted(scope)}"
     return f"{text},error={quoted(error)}" if error else text
 
 

@@ -18,7 +18,7 @@ from joserfc import jws
 
 from roadstead.server.access.policy import Identity
 from roadstead.server.access.providers import Proof, Question, bearer_challenge
-from roadstead.server.access.scopes import Access
+from roadstead.server.access.scopes import Access, scope_of
 from roadstead.server.access.trust import KeyFiles, TrustedKeys
 
 # distribution's allowance for clocks that differ.
@@ -86,7 +86,8 @@ class TokenProvider:
     async def examine(self, question: Question) -> Proof:
         """See Provider."""
         scheme, _, token = question.authorization.partition(" ")
-        if scheme.lower() != "bearer":
+        # A scheme without a token says nothing, as in distribution.
+        if scheme.lower() != "bearer" or not token.strip():
             return Proof()
         try:
             claims = self._claims(token.strip())
@@ -100,7 +101,7 @@ class TokenProvider:
     def challenge(self, question: Question, error: str) -> str:
         """See Provider."""
         realm = self._realm(question.host)
-        return bearer_challenge(realm, self._service, question.wanted, error=error)
+        return bearer_challenge(realm, self._service, scope_of(question.wanted), error=error)
 
     def close(self) -> None:
         """See Provider."""
