@@ -65,6 +65,8 @@ class History(RuleBasedStateMachine):
         self.whole: dict[tuple[RepositoryName, Digest], frozenset[Digest]] = {}
         """Images that were held to the last blob, with their manifests and blobs."""
         self.pinned: set[RepositoryName] = set()
+        self.interrupted = False
+        """Whether an eviction has died since the last collection."""
 
     @property
     def mirror(self) -> LimitedMirror:
@@ -146,13 +148,15 @@ class History(RuleBasedStateMachine):
         self.run(self.mirror.retention.run("schedule"))
         self._clock.advance(GRACE + 1)
         self.run(self.mirror.retention.run("schedule"))
-        assert self._orphans() == set()
+        # What an eviction that died has left has rows that still name it: a collection finds it.
+        assert self.interrupted or self._orphans() == set()
 
     @rule()
     def collect(self) -> None:
         """What nothing needs goes."""
         self.run(asyncio.to_thread(self.mirror.collect))
         self.mirror.rig.mirrors.forget_all()
+        self.interrupted = False
         assert self._orphans() == set()
 
     @rule(repository=repositories, tag=tags, by_digest=st.booleans())
@@ -181,6 +185,7 @@ class History(RuleBasedStateMachine):
         """Die between two removals of an eviction."""
         self._clock.advance(GRACE + 1)
         self.mirror.fuse.left = removals
+        self.interrupted = True
         with suppress(StorageUnavailableError):
             if by_hand:
                 self.run(self.mirror.steering.evict(["library/**"], dry_run=False))
@@ -311,5 +316,5 @@ def test_nothing_is_lost_in_a_short_history() -> None:
 def test_nothing_is_lost_in_long_histories(figures: Figures) -> None:
     """The same, for longer."""
     before = History.steps
-    _run(examples=150, steps=40)
+    _run(examples=100, steps=40)
     figures.add(f"{History.steps - before} steps of random histories")
