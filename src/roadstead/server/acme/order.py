@@ -81,6 +81,9 @@ def _answer(
     authorization: messages.AuthorizationResource,
     answers: MutableMapping[str, str],
 ) -> None:
+    if authorization.body.status == messages.STATUS_VALID:
+        # Proved for an earlier order; servers reuse that for a while (RFC 8555, 7.4).
+        return
     for offered in authorization.body.challenges:
         if isinstance(offered.chall, challenges.HTTP01):
             response, validation = offered.response_and_validation(server.net.key)
