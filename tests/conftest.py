@@ -1,5 +1,6 @@
 """For every test: no way out of this machine, and figures printed behind the results."""
 
+import logging
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -73,3 +74,14 @@ def small_volume(tmp_path: Path) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture(autouse=True)
+def _logging_put_back() -> Iterator[None]:
+    """Undo that a started mirror takes over the logging of its process."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)

@@ -92,9 +92,10 @@ async def test_an_upstream_that_gives_no_parts_is_asked_for_no_more(
     async with slow_rig(tmp_path) as rig:
         first = rig.upstream.add_blob(APP, LAYER)
         second = rig.upstream.add_blob(APP, GeneratedContent(SIZE, seed=1))
-        rig.upstream.inject(REFUSALS[refusal], kind=RequestKind.BLOB, skip=1, times=3)
+        refusing = rig.upstream.inject(REFUSALS[refusal], kind=RequestKind.BLOB, skip=1, times=3)
 
         assert await fetch(rig, first.digest) == first.digest
+        rig.upstream.withdraw(refusing)
         before = segments(rig)
         assert await fetch(rig, second.digest) == second.digest
 
