@@ -88,7 +88,7 @@ class Sampler:
     [
         ({"maxsize": f"{40 * MIB}"}, 40 * MIB, 0),
         # What is no blob (the database, links) is seen when the next blob asks for room.
-        ({"minfree": f"{16 * MIB}"}, DISK, 13 * MIB),
+        ({"minfree": f"{16 * MIB}"}, DISK, 8 * MIB),
     ],
     ids=["maxsize", "minfree"],
 )
