@@ -7,13 +7,9 @@ from pathlib import Path
 
 from roadstead.config.schema import Settings
 from roadstead.runtime.calls import retention_calls
-from roadstead.runtime.metadata import RecordedLinks
 from roadstead.runtime.retention import keep_space
-from roadstead.runtime.volume import require_owner
+from roadstead.runtime.volume import open_with_database, require_owner
 from roadstead.server.calls import Call
-from roadstead.storage.filesystem import FilesystemStore
-from roadstead.storage.layout import Layout
-from roadstead.storage.survey import Survey
 from roadstead.telemetry import events
 
 _PATIENCE_SECONDS = 30.0
@@ -29,16 +25,9 @@ async def volume_calls(settings: Settings) -> AsyncIterator[Mapping[str, Call]]:
         StorageUnavailableError: see ``require_owner``.
         OSError: the volume cannot be read.
     """
-    from roadstead.metadata.database import MetadataDatabase  # noqa: PLC0415 - slow to import
-
     root = Path(settings.storage.filesystem.rootdirectory)
     require_owner(root)
-    database = MetadataDatabase(Layout(root).metadata, Survey(root))
-    links = RecordedLinks(database)
-    store = FilesystemStore(root, notes=links)
-    store.on_removal(links.removed)
-    database.start(rebuilding=False)
-    try:
+    async with open_with_database(root) as (store, database):
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await database.flush()
         if not await database.is_whole():
@@ -47,5 +36,3 @@ async def volume_calls(settings: Settings) -> AsyncIterator[Mapping[str, Call]]:
             settings, root=root, store=store, metadata=lambda: database, observe=events.ignore
         )
         yield retention_calls(space.steering)
-    finally:
-        await database.aclose()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from roadstead.config.schema import Settings
@@ -16,6 +17,9 @@ from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.storage.layout import Layout
 from roadstead.storage.survey import Survey
+
+if TYPE_CHECKING:
+    from roadstead.metadata.database import MetadataDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +58,27 @@ async def recorded_store(root: Path) -> AsyncIterator[FilesystemStore]:
 
     Where there is none, or it cannot be opened, it is rebuilt by the next mirror that starts.
     """
-    file = Layout(root).metadata
-    if not file.exists():
+    if not Layout(root).metadata.exists():
         yield FilesystemStore(root)
         return
+    async with open_with_database(root) as (store, _database):
+        yield store
+
+
+@asynccontextmanager
+async def open_with_database(
+    root: Path,
+) -> AsyncIterator[tuple[FilesystemStore, "MetadataDatabase"]]:
+    """Open a store and its database, which hears of links and removals and is made if missing."""
     from roadstead.metadata.database import MetadataDatabase  # noqa: PLC0415 - slow to import
 
-    database = MetadataDatabase(file, Survey(root))
+    database = MetadataDatabase(Layout(root).metadata, Survey(root))
     links = RecordedLinks(database)
     store = FilesystemStore(root, notes=links)
     store.on_removal(links.removed)
     database.start(rebuilding=False)
     try:
-        yield store
+        yield store, database
     finally:
         await database.aclose()
 
