@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from roadstead.errors import UpstreamUnreachableError
+from roadstead.errors import StorageError, UpstreamUnreachableError
 from roadstead.mirror.blobs import Blobs
 from roadstead.mirror.content import BlobReader
 from roadstead.mirror.flight import Flights
@@ -245,12 +245,19 @@ def nowhere(_offset: int, _file: BinaryIO) -> contextlib.AbstractAsyncContextMan
 
 
 async def read_all(reader: BlobReader) -> bytes:
-    """Read a blob to its end, as the server does, and close it."""
+    """Read a blob to its end, as the server does, and close it.
+
+    What the store cannot take is passed on from where its file ends.
+    """
     content = b""
     try:
         while (available := await reader.wait_beyond(len(content))) > len(content):
             reader.file.seek(len(content))
             content += reader.file.read(available - len(content))
-        return content
+    except StorageError:
+        async with reader.pass_on(len(content)) as chunks:
+            async for chunk in chunks:
+                content += chunk
     finally:
         reader.close()
+    return content
