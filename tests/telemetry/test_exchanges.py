@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roadstead.telemetry.events import Exchange, Outcome
@@ -21,7 +21,7 @@ _NOW = 1_795_468_718.123456
 _SECRET = "hunter2-Zm9v"
 _EXCHANGE = Exchange(
     peer="10.1.2.3",
-    client="10.9.9.9",
+    forwarded_for="10.9.9.9",
     request_id="0192f1e2",
     method="GET",
     target="/v2/library/nginx/manifests/alpine?ns=docker.io",
@@ -217,20 +217,24 @@ _EXCHANGES = st.builds(
 @given(
     first=_EXCHANGES,
     peers=st.tuples(_PEERS, _PEERS),
-    forwarded=st.none() | _TEXTS,
+    forwarded_for=_TEXTS | _PEERS,
     seconds=st.floats(0, 100),
     request_id=st.uuids().map(str),
+)
+# A forwarded address that happens to be that of the first peer.
+@example(
+    first=_EXCHANGE, peers=("@", "10.1.2.3"), forwarded_for="@", seconds=0.1, request_id="other"
 )
 def test_exchange_that_is_like_another_is_logged_like_it(
     line_format: Format,
     first: Exchange,
     peers: tuple[str, str],
-    forwarded: str | None,
+    forwarded_for: str,
     seconds: float,
     request_id: str,
 ) -> None:
     """What ``again`` writes is what the log would have written of the whole exchange."""
-    one, other = (replace(first, peer=peer, client=forwarded or peer) for peer in peers)
+    one, other = (replace(first, peer=peer, forwarded_for=forwarded_for) for peer in peers)
     other = replace(other, seconds=seconds, request_id=request_id)
     lines: list[str] = []
     access_log = AccessLog(lines.append, clock=lambda: _NOW)

@@ -62,11 +62,10 @@ class Incoming:
         """Sum up for the request logs; ``response`` is None if the server is stopping."""
         request = self.request
         headers = request.headers
-        peer = _peer(request)
         error = response if isinstance(response, ErrorResponse) else None
         return events.Exchange(
-            peer=peer,
-            client=headers.get("X-Forwarded-For") or peer,
+            peer=_peer(request),
+            forwarded_for=headers.get("X-Forwarded-For", ""),
             request_id=new_request_id(),
             method=request.method,
             target=request.raw_path,

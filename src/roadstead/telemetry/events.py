@@ -403,8 +403,7 @@ class Exchange:
 
     peer: str
     """Host of the TCP peer."""
-    client: str
-    """Client as distribution reports it: X-Forwarded-For, else host and port of the peer."""
+    forwarded_for: str = ""
     request_id: str
     method: str
     target: str
@@ -430,6 +429,11 @@ class Exchange:
     """Spec code in lower case words, as distribution logs it: ``manifest unknown``."""
     error_message: str = ""
     error_detail: str = ""
+
+    @property
+    def client(self) -> str:
+        """Client as distribution reports it: X-Forwarded-For, else the peer."""
+        return self.forwarded_for or self.peer
 
 
 LogAgain: TypeAlias = Callable[[str, str, float], None]
@@ -460,10 +464,7 @@ class Whole:
         """See ExchangeLog."""
 
         def log(peer: str, request_id: str, seconds: float) -> None:
-            client = peer if exchange.client == exchange.peer else exchange.client
-            self._tell(
-                replace(exchange, peer=peer, client=client, request_id=request_id, seconds=seconds)
-            )
+            self._tell(replace(exchange, peer=peer, request_id=request_id, seconds=seconds))
 
         return log
 

@@ -124,8 +124,7 @@ class ResponseLog:
 
     def _template(self, exchange: Exchange, is_tiny: bool, is_ipv6: bool) -> str:  # noqa: FBT001 - the key of a dict
         peer = f":{_PEER}" if is_ipv6 else _PEER
-        client = peer if exchange.client == exchange.peer else exchange.client
-        marked = replace(exchange, request_id=_ID, peer=peer, client=client)
+        marked = replace(exchange, request_id=_ID, peer=peer)
         line = self._line(marked, _TIME, _NUMBER + (_MICROSECONDS if is_tiny else ""))
         return _template(line.replace(peer, _PEER))
 
