@@ -217,6 +217,60 @@ async def test_an_import_can_be_repeated_and_heals(
     assert contents_of(tmp_path / "volume") == before
 
 
+class _EvictingStore(FilesystemStore):
+    """A store that evicts while an image is being imported: before one of its steps."""
+
+    evicted: tuple[RepositoryName, Digest] | None = None
+    """What goes just before the next manifest is written."""
+    evicts_manifest = False
+    """Whether the manifest goes too, just after it was written."""
+
+    async def write_manifest(
+        self, repository: RepositoryName, digest: Digest, content: bytes
+    ) -> None:
+        """Evict, and write."""
+        if self.evicted is not None:
+            with self.removing() as removal:
+                removal.remove_layer_link(*self.evicted)
+                removal.remove_data(self.evicted[1])
+        await super().write_manifest(repository, digest, content)
+        if self.evicts_manifest:
+            with self.removing() as removal:
+                removal.remove_manifest(repository, digest)
+
+
+@pytest.mark.parametrize("was_held", [False, True])
+async def test_what_goes_before_its_manifest_is_there_is_brought_again(
+    tmp_path: Path, *, was_held: bool
+) -> None:
+    """Retention takes a layer that no manifest needs for longer than its grace."""
+    layer = IMAGE.layers[0]
+    store = _EvictingStore(tmp_path / "volume", boot_id="boot")
+    if was_held:
+        hold_blob(store, layer.read(), APP)
+    store.evicted = (GHCR_APP, layer.digest)
+
+    await take_in(store, write_layout(tmp_path / "in", IMAGE, {REF_NAME: "ghcr.io/org/app:1"}))
+
+    assert await store.stat_blob(GHCR_APP, layer.digest) == len(layer.read())
+    assert await store.resolve_tag(GHCR_APP, Tag("1")) is not None
+
+
+@pytest.mark.parametrize("reference", [":1", f"@{IMAGE.manifest_digest}"])
+async def test_an_image_that_goes_meanwhile_is_not_said_to_be_imported(
+    tmp_path: Path, reference: str
+) -> None:
+    """By tag or by digest: somebody evicted it as soon as it was there."""
+    store = _EvictingStore(tmp_path / "volume", boot_id="boot")
+    store.evicts_manifest = True
+    layout = write_layout(tmp_path / "in", IMAGE, {REF_NAME: f"ghcr.io/org/app{reference}"})
+
+    with pytest.raises(ImageLayoutError, match="was evicted while it was imported"):
+        await take_in(store, layout)
+
+    assert await store.resolve_tag(GHCR_APP, Tag("1")) is None
+
+
 async def test_other_processes_are_told(
     source: FilesystemStore, store: FilesystemStore, tmp_path: Path
 ) -> None:

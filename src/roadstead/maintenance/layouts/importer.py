@@ -26,7 +26,7 @@ from roadstead.oci.descriptor import Descriptor
 from roadstead.oci.digest import Digest
 from roadstead.oci.imagelayout import LayoutEntry, blob_path
 from roadstead.oci.manifest import Manifest, parse_manifest
-from roadstead.oci.reference import RepositoryName, Tag
+from roadstead.oci.reference import RepositoryName
 from roadstead.storage.base import RemovalStore, Store
 
 _log = logging.getLogger("roadstead.import")
@@ -168,22 +168,39 @@ class Importer:
             planned.blobs[blob.digest] = found.size_bytes if found is not None else held or 0
 
     async def _import(self, reader: LayoutReader, planned: PlannedImage, report: Report) -> None:
-        image = planned.image
         for digest, size in planned.blobs.items():
-            if digest in planned.held and await self._store.link_blob(image.repository, digest):
-                report(size)
-            else:
-                await asyncio.to_thread(self._copy, reader, image.repository, digest, report)
+            await self._bring(reader, planned, digest, size, report)
         for digest, content in planned.manifests.items():
-            await self._store.write_manifest(image.repository, digest, content)
-            await self._note_referrer(image.repository, digest, content)
-        if not isinstance(image.reference, Digest):
-            tag = Tag(image.reference)
-            if not await self._store.write_tag(
-                image.repository, tag, planned.digest, planned.confirmed_at
-            ):
-                message = f"{image.name} was evicted while it was imported; import it again"
-                raise ImageLayoutError(message)
+            await self._store.write_manifest(planned.image.repository, digest, content)
+            await self._note_referrer(planned.image.repository, digest, content)
+        await self._bring_again(reader, planned)
+        if not await self._name_it(planned):
+            message = f"{planned.image.name} was evicted while it was imported; import it again"
+            raise ImageLayoutError(message)
+
+    async def _bring(
+        self, reader: LayoutReader, planned: PlannedImage, digest: Digest, size: int, report: Report
+    ) -> None:
+        repository = planned.image.repository
+        if digest in planned.held and await self._store.link_blob(repository, digest):
+            report(size)
+        else:
+            await asyncio.to_thread(self._copy, reader, repository, digest, report)
+
+    async def _bring_again(self, reader: LayoutReader, planned: PlannedImage) -> None:
+        """Bring what went while no manifest needed it yet: a long import outlives every grace."""
+        for digest, size in planned.blobs.items():
+            if await self._store.stat_blob(planned.image.repository, digest) is None:
+                await self._bring(reader, planned, digest, size, lambda _size: None)
+
+    async def _name_it(self, planned: PlannedImage) -> bool:
+        """Let the tag point at it; False if the image has gone meanwhile."""
+        image = planned.image
+        if isinstance(image.reference, Digest):
+            return await self._store.has_manifest(image.repository, planned.digest)
+        return await self._store.write_tag(
+            image.repository, image.reference, planned.digest, planned.confirmed_at
+        )
 
     def _tell_others(self) -> None:
         """Let a running mirror forget where tags pointed, as after a removal."""
