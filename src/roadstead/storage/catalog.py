@@ -1,16 +1,14 @@
 """Listing: which repositories a volume holds, and which tags a repository has."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
-from os import scandir
 from pathlib import Path
 
-from roadstead.errors import InvalidReferenceError
 from roadstead.oci.digest import Digest
-from roadstead.oci.reference import RepositoryName, Tag, parse_repository, parse_tag
+from roadstead.oci.reference import RepositoryName, Tag
+from roadstead.storage.entries import digest_of, directories, repository_of, tag_of
 from roadstead.storage.layout import LAYERS, MANIFESTS, Layout
 from roadstead.storage.links import read_link
-from roadstead.storage.reading import AbsenceIgnored
 
 _Components = tuple[str, ...]
 
@@ -32,9 +30,9 @@ def walk_repositories(layout: Layout, *, after: str | None = None) -> Iterator[R
 
 def list_tags(layout: Layout, repository: RepositoryName) -> list[Tag] | None:
     """Return the tags whose current link is whole, in byte order; None if nothing is held."""
-    if not is_repository(_directories(layout.repository(repository))):
+    if not is_repository(directories(layout.repository(repository))):
         return None
-    tags = (_tag(name) for name in sorted(_directories(layout.tags(repository))))
+    tags = map(tag_of, directories(layout.tags(repository)))
     return [tag for tag in tags if tag and read_link(layout.tag_current_link(repository, tag))]
 
 
@@ -42,60 +40,30 @@ def list_manifests(layout: Layout, repository: RepositoryName) -> list[Digest]:
     """Return the digests whose revision link is whole."""
     revisions = layout.revisions(repository)
     found = (
-        _digest(algorithm, encoded)
-        for algorithm in _directories(revisions)
-        for encoded in _directories(revisions / algorithm)
+        digest_of(algorithm, encoded)
+        for algorithm in directories(revisions)
+        for encoded in directories(revisions / algorithm)
     )
     return [one for one in found if one and read_link(layout.revision_link(repository, one))]
 
 
-def is_repository(directories: set[str]) -> bool:
-    """Say whether a directory that contains ``directories`` is a repository.
+def is_repository(names: Collection[str]) -> bool:
+    """Say whether a directory that contains directories with these names is a repository.
 
     Version 2.8 asks for ``_layers`` and 3.x for ``_manifests``; either will do here
     (facts/registry.md, section 10.3).
     """
-    return LAYERS in directories or MANIFESTS in directories
+    return LAYERS in names or MANIFESTS in names
 
 
 def _walk(directory: Path, name: _Components, after: _Components) -> Iterator[RepositoryName]:
     """Yield the repositories at and below ``directory``, called ``name``, behind ``after``."""
-    directories = _directories(directory)
-    if name > after and is_repository(directories):
+    children = directories(directory)
+    if name > after and is_repository(children):
         yield RepositoryName("/".join(name))
-    for child in sorted(directories):
+    for child in children:
         inner = (*name, child)
         # Smaller than the beginning of ``after``: so is everything inside it.
-        if inner < after[: len(inner)] or not _is_name(inner):
+        if inner < after[: len(inner)] or repository_of("/".join(inner)) is None:
             continue
         yield from _walk(directory / child, inner, after)
-
-
-def _directories(directory: Path) -> set[str]:
-    """Return the names of the directories in ``directory``; none if it is not there."""
-    with AbsenceIgnored(), scandir(directory) as entries:
-        return {entry.name for entry in entries if entry.is_dir()}
-    return set()
-
-
-def _is_name(name: _Components) -> bool:
-    """Say whether this is a repository's name: ``_uploads``, ``lost+found`` are not."""
-    try:
-        parse_repository("/".join(name))
-    except InvalidReferenceError:
-        return False
-    return True
-
-
-def _digest(algorithm: str, encoded: str) -> Digest | None:
-    try:
-        return Digest.parse(f"{algorithm}:{encoded}")
-    except InvalidReferenceError:
-        return None
-
-
-def _tag(name: str) -> Tag | None:
-    try:
-        return parse_tag(name)
-    except InvalidReferenceError:
-        return None

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
-from roadstead.errors import InvalidReferenceError
 from roadstead.oci.digest import Digest
-from roadstead.oci.reference import RepositoryName, Tag, parse_repository, parse_tag
+from roadstead.oci.reference import RepositoryName, Tag
+from roadstead.storage.catalog import is_repository
+from roadstead.storage.entries import digest_of, directories, repository_of, tag_of
 from roadstead.storage.layout import LAYERS, MANIFESTS, Layout
 from roadstead.storage.links import follow_link, read_tag_link
 from roadstead.storage.reading import AbsenceIgnored, plausible_size, read_regular
@@ -112,12 +113,13 @@ class Survey:
         return found
 
     def _data(self, algorithm: str, prefix: str) -> Iterator[FoundData]:
-        for entry in _directories(f"{self._layout.blobs}/{algorithm}/{prefix}"):
-            digest = _digest(algorithm, entry.name)
+        page = f"{self._layout.blobs}/{algorithm}/{prefix}"
+        for encoded in directories(page):
+            digest = digest_of(algorithm, encoded)
             if digest is None:
                 continue
             with AbsenceIgnored():
-                found = os.stat(f"{entry.path}/data")  # noqa: PTH116 - a million Paths take seconds
+                found = os.stat(f"{page}/{encoded}/data")  # noqa: PTH116 - a million Paths take seconds
                 size = plausible_size(found.st_size, digest) if S_ISREG(found.st_mode) else None
                 if size is not None:
                     yield FoundData(digest, size, found.st_mtime)
@@ -126,32 +128,35 @@ class Survey:
         self, directory: str, name: str, begin: float, end: float
     ) -> Iterator[tuple[float, FoundRepository]]:
         """Walk below ``directory``; its share of the progress is from ``begin`` to ``end``."""
-        entries = {entry.name: entry.path for entry in _directories(directory)}
-        if name and (LAYERS in entries or MANIFESTS in entries):
+        children = directories(directory)
+        if name and is_repository(children):
             yield begin, self._repository(RepositoryName(name), directory)
-        inner = sorted(child for child in entries if not child.startswith("_"))
+        inner = [child for child in children if not child.startswith("_")]
         step = (end - begin) / max(len(inner), 1)
         for number, child in enumerate(inner):
             full = f"{name}/{child}" if name else child
-            if _is_name(full):
+            if repository_of(full) is not None:
                 start = begin + number * step
-                yield from self._repositories(entries[child], full, start, start + step)
+                path = f"{directory}/{child}"
+                yield from self._repositories(path, full, start, start + step)
 
-    def _repository(self, name: RepositoryName, directory: str) -> FoundRepository:
-        found = FoundRepository(name)
+    def _repository(self, repository: RepositoryName, directory: str) -> FoundRepository:
+        found = FoundRepository(repository)
         for links, where in (
             (found.layers, f"{directory}/{LAYERS}"),
             (found.manifests, f"{directory}/{MANIFESTS}/revisions"),
         ):
-            for algorithm in _directories(where):
-                for entry in _directories(algorithm.path):
-                    digest = _digest(algorithm.name, entry.name)
-                    link = None if digest is None else _link(f"{entry.path}/link", digest)
+            for algorithm in directories(where):
+                for encoded in directories(f"{where}/{algorithm}"):
+                    digest = digest_of(algorithm, encoded)
+                    path = f"{where}/{algorithm}/{encoded}/link"
+                    link = None if digest is None else _link(path, digest)
                     if digest is not None and link is not None:
                         links[digest] = link
-        for entry in _directories(f"{directory}/{MANIFESTS}/tags"):
-            tag = _tag(entry.name)
-            held = None if tag is None else read_tag_link(Path(f"{entry.path}/current/link"))
+        tags = f"{directory}/{MANIFESTS}/tags"
+        for name in directories(tags):
+            tag = tag_of(name)
+            held = None if tag is None else read_tag_link(Path(f"{tags}/{name}/current/link"))
             if tag is not None and held is not None:
                 found.tags[tag] = FoundTag(held.digest, held.confirmed_at)
         return found
@@ -166,31 +171,3 @@ def _link(path: str, digest: Digest) -> FoundLink | None:
         if source is not None:
             return FoundLink(source, found.st_mtime)
     return None
-
-
-def _directories(path: str) -> list["os.DirEntry[str]"]:
-    with AbsenceIgnored(), os.scandir(path) as entries:
-        return [entry for entry in entries if entry.is_dir()]
-    return []
-
-
-def _digest(algorithm: str, encoded: str) -> Digest | None:
-    try:
-        return Digest.parse(f"{algorithm}:{encoded}")
-    except InvalidReferenceError:
-        return None
-
-
-def _tag(name: str) -> Tag | None:
-    try:
-        return parse_tag(name)
-    except InvalidReferenceError:
-        return None
-
-
-def _is_name(name: str) -> bool:
-    try:
-        parse_repository(name)
-    except InvalidReferenceError:
-        return False
-    return True

@@ -7,14 +7,13 @@ damaged links are told as such, so that they can be removed. Only faults are rai
 
 import stat
 from collections.abc import Collection, Iterator
-from os import scandir
 from pathlib import Path
 
-from roadstead.errors import InvalidReferenceError
 from roadstead.oci.digest import Digest
-from roadstead.oci.reference import RepositoryName, Tag, parse_tag
+from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.storage.base import HeldData, HeldLink, HeldTagLinks, Linker
 from roadstead.storage.catalog import walk_repositories
+from roadstead.storage.entries import digest_of, directories, tag_of
 from roadstead.storage.layout import Layout
 from roadstead.storage.leftovers import find_leftovers
 from roadstead.storage.links import follow_link, read_tag_link
@@ -43,12 +42,10 @@ class FilesystemWalk:
 
     def tags(self, repository: RepositoryName) -> Iterator[HeldTagLinks]:
         """Yield a repository's tags, whole or damaged."""
-        for name in _names(self._layout.tags(repository)):
-            try:
-                tag = parse_tag(name)
-            except InvalidReferenceError:
-                continue
-            yield self._tag(repository, tag)
+        for name in directories(self._layout.tags(repository)):
+            tag = tag_of(name)
+            if tag is not None:
+                yield self._tag(repository, tag)
 
     def tag(self, repository: RepositoryName, tag: Tag) -> HeldTagLinks | None:
         """Look at one tag; None if there is no trace of it."""
@@ -59,15 +56,15 @@ class FilesystemWalk:
     def data(self, after: Digest | None = None) -> Iterator[HeldData]:
         """Yield all data behind ``after``, by algorithm, then in the order of the digests."""
         behind = ("", "") if after is None else (after.algorithm, after.encoded)
-        for algorithm in _names(self._layout.blobs):
+        for algorithm in directories(self._layout.blobs):
             of_algorithm = self._layout.blobs / algorithm
-            for prefix in _names(of_algorithm):
+            for prefix in directories(of_algorithm):
                 if (algorithm, prefix) < (behind[0], behind[1][:2]):
                     continue
-                for encoded in _names(of_algorithm / prefix):
+                for encoded in directories(of_algorithm / prefix):
                     if (algorithm, encoded) <= behind:
                         continue
-                    digest = _digest(algorithm, encoded)
+                    digest = digest_of(algorithm, encoded)
                     if digest is None or not encoded.startswith(prefix):
                         continue
                     with AbsenceIgnored():
@@ -121,18 +118,11 @@ def _links(directory: Path) -> Iterator[HeldLink]:
 
 def _digests(directory: Path) -> Iterator[tuple[Digest, Path]]:
     """Yield the digests that lie in ``directory``, and where the link of each should be."""
-    for algorithm in _names(directory):
-        for encoded in _names(directory / algorithm):
-            digest = _digest(algorithm, encoded)
+    for algorithm in directories(directory):
+        for encoded in directories(directory / algorithm):
+            digest = digest_of(algorithm, encoded)
             if digest is not None:
                 yield digest, directory / f"{algorithm}/{encoded}/link"
-
-
-def _names(directory: Path) -> list[str]:
-    """Return the names of the directories in ``directory``, in order; none if it is not there."""
-    with AbsenceIgnored(), scandir(directory) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
-    return []
 
 
 def _linked_at(path: Path) -> float:
@@ -141,10 +131,3 @@ def _linked_at(path: Path) -> float:
         with AbsenceIgnored():
             return found.stat().st_mtime
     return 0.0
-
-
-def _digest(algorithm: str, encoded: str) -> Digest | None:
-    try:
-        return Digest.parse(f"{algorithm}:{encoded}")
-    except InvalidReferenceError:
-        return None
