@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,11 +77,7 @@ def plan(
     *, mirror: MirrorURL = DEFAULT_URL, config: OnVolume = None, as_json: AsJSON = False
 ) -> None:
     """Say what the next run of retention would evict, and why."""
-    document = _Target(mirror, config)(_PLAN)
-    if as_json:
-        typer.echo(json.dumps(document, indent=2))
-        return
-    _print_plan(document, "would be evicted")
+    _tell(_Target(mirror, config)(_PLAN), _print_plan, as_json=as_json)
 
 
 def evict(
@@ -103,20 +99,14 @@ def evict(
     target = _Target(mirror, config)
     if dry_run or not yes:
         planned = target("/debug/evict", patterns=patterns, dry_run=True)
-        if not as_json:
-            _print_plan(planned, "would be evicted")
-        if dry_run:
-            _print_json(planned, wanted=as_json)
+        is_all = dry_run or not planned["images"]
+        if is_all or not as_json:
+            _tell(planned, _print_plan, as_json=as_json)
+        if is_all:
             return
-        if not planned["images"]:
-            _print_json(planned, wanted=as_json)
-            raise typer.Exit(0)
         typer.confirm(f"Evict {_count(planned['images'], 'image')}?", abort=True, err=True)
     document = target("/debug/evict", patterns=patterns, dry_run=False)
-    _print_json(document, wanted=as_json)
-    if not as_json:
-        freed = written(document["freed_bytes"])
-        typer.echo(f"{_count(document['evicted'], 'image')} evicted, {freed} freed")
+    _tell(document, _print_evicted, as_json=as_json)
 
 
 def pin(
@@ -129,12 +119,7 @@ def pin(
 ) -> None:
     """Keep images from being evicted: those held now, and what is pulled later."""
     document = _Target(mirror, config)("/debug/pin", pattern=pattern, dry_run=dry_run)
-    _print_json(document, wanted=as_json)
-    if not as_json:
-        _print_images(document["images"])
-        done = "would be pinned" if dry_run else "pinned"
-        held = f"{_count(document['images'], 'image')} held, {written(document['bytes'])}"
-        typer.echo(f"{document['pattern']} {done}: {held}")
+    _tell(document, _print_pinned, as_json=as_json)
 
 
 def unpin(
@@ -147,31 +132,17 @@ def unpin(
 ) -> None:
     """Remove a pin that was set by command; says which images no other pin holds then."""
     document = _Target(mirror, config)("/debug/unpin", pattern=pattern, dry_run=dry_run)
-    _print_json(document, wanted=as_json)
+    _tell(document, _print_unpinned, as_json=as_json)
     if not document["removed"]:
         typer.echo(f"there is no pin {document['pattern']}; `roadstead pins` lists them", err=True)
         raise typer.Exit(1)
-    if not as_json:
-        _print_images(document["images"])
-        done = "would be unpinned" if dry_run else "unpinned"
-        free = f"{_count(document['images'], 'image')} may go, {written(document['bytes'])}"
-        typer.echo(f"{document['pattern']} {done}: {free}")
 
 
 def pins(
     *, mirror: MirrorURL = DEFAULT_URL, config: OnVolume = None, as_json: AsJSON = False
 ) -> None:
     """List the pins, those of the configuration and those set by command."""
-    document = _Target(mirror, config)("/debug/pins")
-    if as_json:
-        typer.echo(json.dumps(document, indent=2))
-        return
-    table = Table()
-    for column in ("pattern", "pinned by", "ago"):
-        table.add_column(column, overflow="fold")
-    for one in document["pins"]:
-        table.add_row(one["pattern"], one["by"], "" if one["at"] is None else _ago(one["at"]))
-    Console().print(table)
+    _tell(_Target(mirror, config)("/debug/pins"), _print_pins, as_json=as_json)
 
 
 def purge(
@@ -195,11 +166,7 @@ def purge(
         typer.echo(f"--older-than: {older_than} {error.reason}; {error.fix}", err=True)
         raise typer.Exit(2) from error
     document = _Target(mirror, config)("/debug/purge", older_than_seconds=seconds, dry_run=dry_run)
-    _print_json(document, wanted=as_json)
-    if not as_json:
-        done = "would be removed" if dry_run else "removed"
-        size = written(document["freed_bytes"])
-        typer.echo(f"{_count(document['files'], 'partial download')} {done}, {size}")
+    _tell(document, _print_purged, as_json=as_json)
 
 
 async def _on_volume(file: Path, path: str, arguments: Mapping[str, object]) -> dict[str, Any]:
@@ -210,21 +177,64 @@ async def _on_volume(file: Path, path: str, arguments: Mapping[str, object]) -> 
         return dict(await calls[path](arguments, "command line"))
 
 
-def _print_json(document: Mapping[str, Any], *, wanted: bool) -> None:
-    if wanted:
+def _tell(
+    document: Mapping[str, Any], describe: Callable[[Mapping[str, Any]], None], *, as_json: bool
+) -> None:
+    """Print what was done, or would be: for programs, or as ``describe`` does for people."""
+    if as_json:
         typer.echo(json.dumps(document, indent=2))
+    else:
+        describe(document)
 
 
-def _print_plan(document: Mapping[str, Any], done: str) -> None:
+def _print_evicted(document: Mapping[str, Any]) -> None:
+    freed = written(document["freed_bytes"])
+    typer.echo(f"{_count(document['evicted'], 'image')} evicted, {freed} freed")
+
+
+def _print_pinned(document: Mapping[str, Any]) -> None:
+    _print_images(document["images"])
+    done = _done("pinned", document)
+    held = f"{_count(document['images'], 'image')} held, {written(document['bytes'])}"
+    typer.echo(f"{document['pattern']} {done}: {held}")
+
+
+def _print_unpinned(document: Mapping[str, Any]) -> None:
+    if document["removed"]:
+        _print_images(document["images"])
+        done = _done("unpinned", document)
+        free = f"{_count(document['images'], 'image')} may go, {written(document['bytes'])}"
+        typer.echo(f"{document['pattern']} {done}: {free}")
+
+
+def _print_pins(document: Mapping[str, Any]) -> None:
+    table = Table()
+    for column in ("pattern", "pinned by", "ago"):
+        table.add_column(column, overflow="fold")
+    for one in document["pins"]:
+        table.add_row(one["pattern"], one["by"], "" if one["at"] is None else _ago(one["at"]))
+    Console().print(table)
+
+
+def _print_purged(document: Mapping[str, Any]) -> None:
+    files = _count(document["files"], "partial download")
+    typer.echo(f"{files} {_done('removed', document)}, {written(document['freed_bytes'])}")
+
+
+def _done(what: str, document: Mapping[str, Any]) -> str:
+    return f"would be {what}" if document["dry_run"] else what
+
+
+def _print_plan(document: Mapping[str, Any]) -> None:
     _print_images(document["images"])
     blobs = document["blobs"]
     if blobs:
         size = written(sum(one["freed_bytes"] for one in blobs))
-        typer.echo(f"{_count(blobs, 'blob')} that no image needs {done}, {size}")
+        typer.echo(f"{_count(blobs, 'blob')} that no image needs would be evicted, {size}")
     for why, kept in document["kept"].items():
         typer.echo(f"{_count(kept['images'], 'image')} kept: {why}, {written(kept['bytes'])}")
     freed = written(document["freed_bytes"])
-    typer.echo(f"{_count(document['images'], 'image')} {done}, {freed} freed")
+    typer.echo(f"{_count(document['images'], 'image')} would be evicted, {freed} freed")
     if document["missing_bytes"]:
         missing = written(document["missing_bytes"])
         typer.echo(f"{missing} more should go and are protected: a limit cannot hold", err=True)
