@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from roadstead.errors import StorageUnavailableError
@@ -27,7 +27,6 @@ from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.runtime.metadata import RecordedLinks
 from roadstead.runtime.removals import following_removals
 from roadstead.simulator.registry import ScriptedRegistry
-from roadstead.storage.base import Removed
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.storage.layout import Layout
 from roadstead.storage.removal import FilesystemRemoval
@@ -78,21 +77,22 @@ class _FusedRemoval(FilesystemRemoval):
         self.fuse.burn()
         return super().remove_data(digest)
 
+    def end(self, *, well: bool) -> None:
+        if not self.fuse.is_burnt:
+            super().end(well=well)
+
 
 class FragileStore(FilesystemStore):
     """A store whose process may die between any two removals."""
 
     fuse: Fuse
+    removals = _FusedRemoval
 
-    @contextmanager
-    def removing(self) -> Iterator[FilesystemRemoval]:
-        """Remove until the fuse has burnt."""
-        with super().removing() as removal:
-            fused = _FusedRemoval(self._layout, self._boundary)
-            fused.fuse = self.fuse
-            # What was removed is told by the store from its own object.
-            fused.removed = removal.removed
-            yield fused
+    def _removal(self) -> FilesystemRemoval:
+        removal = super()._removal()
+        assert isinstance(removal, _FusedRemoval)
+        removal.fuse = self.fuse
+        return removal
 
 
 class LimitedMirror:
@@ -131,7 +131,7 @@ async def limited_mirror(
         links = RecordedLinks(database, clock=clock)
         store = FragileStore(root, notes=links)
         store.fuse = fuse
-        store.on_removal(_unless(fuse, links.removed))
+        store.on_removal(links.removed)
         database.start(rebuilding=False)
         stack.push_async_callback(database.aclose)
         await database.flush()
@@ -200,16 +200,6 @@ class Lives:
         if before.exists():
             shutil.copytree(before, self.root)
         return before
-
-
-def _unless(
-    fuse: Fuse, tell: Callable[[float, Sequence[Removed]], None]
-) -> Callable[[float, Sequence[Removed]], None]:
-    def told(at: float, removed: Sequence[Removed]) -> None:
-        if not fuse.is_burnt:
-            tell(at, removed)
-
-    return told
 
 
 async def _never(_seconds: float) -> None:

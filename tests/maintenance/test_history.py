@@ -66,8 +66,6 @@ class History(RuleBasedStateMachine):
         self.whole: dict[tuple[RepositoryName, Digest], frozenset[Digest]] = {}
         """Images that were held to the last blob, with their manifests and blobs."""
         self.pinned: set[RepositoryName] = set()
-        self.interrupted = False
-        """Whether an eviction has died since the last collection."""
 
     @property
     def mirror(self) -> LimitedMirror:
@@ -149,15 +147,13 @@ class History(RuleBasedStateMachine):
         self.run(self.mirror.retention.run("schedule"))
         self._clock.advance(GRACE + 1)
         self.run(self.mirror.retention.run("schedule"))
-        # What an eviction that died has left has rows that still name it: a collection finds it.
-        assert self.interrupted or self._orphans() == set()
+        assert self._orphans() == set()
 
     @rule()
     def collect(self) -> None:
         """What nothing needs goes."""
         self.run(asyncio.to_thread(self.mirror.collect))
         self.mirror.rig.mirrors.forget_all()
-        self.interrupted = False
         assert self._orphans() == set()
 
     @rule(repository=repositories, tag=tags, by_digest=st.booleans())
@@ -186,7 +182,6 @@ class History(RuleBasedStateMachine):
         """Die between two removals of an eviction."""
         self._clock.advance(GRACE + 1)
         self.mirror.fuse.left = removals
-        self.interrupted = True
         with suppress(StorageUnavailableError):
             if by_hand:
                 self.run(self.mirror.steering.evict(["library/**"], dry_run=False))

@@ -8,7 +8,7 @@ from roadstead.errors import BlobUnknownError
 from roadstead.oci.reference import Tag
 from roadstead.simulator import faults
 from roadstead.simulator.faults import RequestKind
-from roadstead.storage.base import Removed
+from roadstead.storage.base import Removed, RemovedLayerLink
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Outcome
 from tests.support.rig import APP, Rig, read_all
@@ -45,7 +45,7 @@ async def test_a_link_that_was_removed_is_no_access(rig: Rig) -> None:
     digest = image.blobs[0].digest
     with rig.store.removing() as removal:
         removal.remove_layer_link(APP, digest)
-        rig.mirrors.forget(removal.removed)
+    rig.mirrors.forget([RemovedLayerLink(APP, digest)])
     rig.upstream.inject(faults.Status(404), kind=RequestKind.BLOB)
     with pytest.raises(BlobUnknownError):
         await rig.mirror.blob(APP, digest)

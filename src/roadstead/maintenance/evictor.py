@@ -2,8 +2,10 @@
 
 While a batch runs nobody can write a link, and the database has a row for every link that there
 is. So what no row needs, nothing needs. Links go first and data last: whatever interrupts this
-leaves links that lead nowhere or data without a link, which reads take for absence and the
-next plan takes first.
+leaves links that lead nowhere, data without a link, or manifests of an index that has gone.
+Reads take the first two for absence, and the next plan takes them first; the last are images of
+their own from then on. Rows whose links have gone are forgotten before the next plan, or by the
+next batch: the store has noted what it was removing (see ``settle``).
 """
 
 import asyncio
@@ -55,6 +57,20 @@ class Evictor:
         self._usage = usage
         self._names = names
         self._observe = observe
+
+    async def settle(self) -> None:
+        """Forget the rows of what a batch has removed that was cut short, of any process.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+
+        def end() -> None:
+            with self._store.removing():
+                pass
+
+        if self._store.was_cut_short():
+            await _in_thread(end)
 
     async def apply(self, plan: Plan, metadata: Metadata, pins: Pins) -> Evicted:
         """Remove what is planned and may still go; what has changed meanwhile stays.

@@ -103,12 +103,13 @@ class Retention:
         return await read_pins(self._names, self._rules.pins, metadata, without=pattern)
 
     async def plan(self, wishes: Sequence[Wish], *, thorough: bool = True) -> Plan:
-        """Say what would go for these wishes; raises MetadataError.
+        """Say what would go for these wishes; raises MetadataError or StorageError.
 
         Looking for what nobody needs takes time where much is held, so a plan that is not
         thorough does it only if that takes a small part of all the time.
         """
         metadata = await self.whole()
+        await self._evictor.settle()
         await metadata.flush()
         planner = self.planner(await self.pins())
         if wishes and (thorough or time.perf_counter() >= self._unneeded_due):

@@ -393,8 +393,17 @@ class RemovalStore(Protocol):
     def removing(self) -> AbstractContextManager[Removal]:
         """Keep link writers and other removers away for a moment.
 
+        What a batch that was cut short has removed, and nobody was told of, is told of first.
+
         Raises:
             StorageError: that is not possible, now or (without locks) ever.
+        """
+
+    def was_cut_short(self) -> bool:
+        """Say whether a batch of removals, of any process, was cut short, or is running; quick.
+
+        Raises:
+            StorageError: that cannot be seen.
         """
 
     def on_removal(self, tell: Callable[[float, Sequence[Removed]], None]) -> None:

@@ -30,6 +30,7 @@ from roadstead.storage.base import (
     Removed,
 )
 from roadstead.storage.boundary import Boundary, storage_errors
+from roadstead.storage.departures import Departures
 from roadstead.storage.disk import Disk, look
 from roadstead.storage.durability import link_atomically, write_atomically
 from roadstead.storage.epoch import RemovalEpoch
@@ -69,6 +70,9 @@ class FilesystemStore:
     from the thread of the failure, for whatever the operating system refused.
     """
 
+    removals: type[FilesystemRemoval] = FilesystemRemoval
+    """What removes."""
+
     def __init__(
         self,
         root: Path,
@@ -85,6 +89,7 @@ class FilesystemStore:
         self._boot_id = current_boot_id() if boot_id is None else boot_id
         self._epoch = RemovalEpoch(self._layout.own)
         self._barrier = Barrier(self._layout.own, epoch=self._epoch)
+        self._departures = Departures(self._layout)
         self._tell_of_removals: list[Callable[[float, Sequence[Removed]], None]] = []
         self.walk = FilesystemWalk(self._layout)
 
@@ -222,13 +227,19 @@ class FilesystemStore:
     def removing(self) -> Iterator[FilesystemRemoval]:
         """Keep link writers away and remove; see RemovalStore."""
         with self._barrier.removing():
-            removal = FilesystemRemoval(self._layout, self._boundary)
+            removal = self._removal()
+            removal.begin()
+            well = False
             try:
                 yield removal
+                well = True
             finally:
-                if removal.removed:
-                    for tell in self._tell_of_removals:
-                        tell(removal.at, removal.removed)
+                removal.end(well=well)
+
+    def was_cut_short(self) -> bool:
+        """Say whether a batch of removals was cut short; see RemovalStore."""
+        with storage_errors("looking for removals"):
+            return self._departures.any()
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -298,6 +309,18 @@ class FilesystemStore:
                 now=now,
                 dry_run=dry_run,
             )
+
+    def _removal(self) -> FilesystemRemoval:
+        def tell(at: float, removed: Sequence[Removed]) -> None:
+            for one in self._tell_of_removals:
+                one(at, removed)
+
+        return self.removals(
+            self._layout,
+            self._boundary,
+            self._departures,
+            tell=tell if self._tell_of_removals else None,
+        )
 
     def _adopt(self, source: Digest, digest: Digest) -> int | None:
         """Give data that distribution stored as ``source`` its second name ``digest``.

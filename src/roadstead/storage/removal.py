@@ -1,13 +1,14 @@
 """Removing links and data, each step whole in itself and harmless when it is repeated.
 
 Only while the lock on links is held alone (see barrier), so that no writer makes a directory
-that is pruned here. Nothing is synced: what comes back after the power was lost is removed by
-the next collection, and a journalling file system keeps links and data in order.
+that is pruned here. Each step is noted before it is done (see departures). Nothing is synced:
+what comes back after the power was lost is removed by the next collection, and a journalling
+file system keeps links and data in order.
 """
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from roadstead.oci.digest import Digest
@@ -22,22 +23,62 @@ from roadstead.storage.base import (
     RemovedTag,
 )
 from roadstead.storage.boundary import Boundary
+from roadstead.storage.departures import Departures
 from roadstead.storage.layout import Layout
 from roadstead.storage.leftovers import remove_leftover
 from roadstead.storage.quarantine import identify, put_away
 from roadstead.storage.reading import AbsenceIgnored
 
+Tell = Callable[[float, Sequence[Removed]], None]
+
 
 class FilesystemRemoval:
-    """A ``Removal`` of the filesystem store; notes in ``removed`` what it has removed."""
+    """A ``Removal`` of the filesystem store.
+
+    ``tell`` gets the time at which it began and what it has removed, at the end, and before if
+    that is more than there is room to note. None: nobody here wants to know, so nothing is noted.
+    """
 
     def __init__(
-        self, layout: Layout, boundary: Boundary, clock: Callable[[], float] = time.time
+        self,
+        layout: Layout,
+        boundary: Boundary,
+        departures: Departures,
+        *,
+        tell: Tell | None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._layout = layout
         self._boundary = boundary
-        self.at = clock()
-        self.removed: list[Removed] = []
+        self._departures = departures
+        self._tell = tell
+        self._at = clock()
+        self._removed: list[Removed] = []
+
+    def begin(self) -> None:
+        """Tell of what was removed by a batch that was cut short; raises StorageError."""
+        if self._tell is None:
+            return
+        with self._boundary.step("noting removals", "remove"):
+            self._removed = self._departures.left()
+            self.tell()
+            self._departures.open()
+
+    def end(self, *, well: bool) -> None:
+        """Tell of what was removed; what may be half done is looked at by the next batch."""
+        try:
+            self.tell()
+            if well:
+                with self._boundary.step("noting removals", "remove"):
+                    self._departures.clear()
+        finally:
+            self._departures.close()
+
+    def tell(self) -> None:
+        """Tell of what was removed since the last time."""
+        removed, self._removed = self._removed, []
+        if removed and self._tell is not None:
+            self._tell(self._at, removed)
 
     def remove_tag(self, repository: RepositoryName, tag: Tag) -> bool:
         """Remove a tag with its history; False if there was none."""
@@ -46,26 +87,29 @@ class FilesystemRemoval:
             directory = current.parent.parent
             if not directory.is_dir():
                 return False
+            self._note(removed := RemovedTag(repository, tag))
             _unlink(current)
             shutil.rmtree(directory)
             self._prune(directory.parent)
-            self.removed.append(RemovedTag(repository, tag))
+            self._removed.append(removed)
             return True
 
     def untag(self, repository: RepositoryName, tag: Tag) -> bool:
         """Remove what a tag points at, but not its history; False if it pointed at nothing."""
         with self._boundary.action("Delete"):
             current = self._layout.tag_current_link(repository, tag)
+            self._note(removed := RemovedTag(repository, tag))
             if not _unlink(current):
                 return False
             self._prune(current.parent)
-            self.removed.append(RemovedTag(repository, tag))
+            self._removed.append(removed)
             return True
 
     def remove_manifest(self, repository: RepositoryName, digest: Digest) -> bool:
         """Remove a manifest's link, and its traces in history and referrers."""
         with self._boundary.action("Delete"):
             link = self._layout.revision_link(repository, digest)
+            self._note(removed := RemovedManifest(repository, digest))
             was_there = _unlink(link)
             self._prune(link.parent)
             with AbsenceIgnored():
@@ -77,17 +121,18 @@ class FilesystemRemoval:
             if _unlink(referrers):
                 self._prune(referrers.parent)
             if was_there:
-                self.removed.append(RemovedManifest(repository, digest))
+                self._removed.append(removed)
             return was_there
 
     def remove_layer_link(self, repository: RepositoryName, digest: Digest) -> bool:
         """Remove a layer's link; False if there was none."""
         with self._boundary.action("Delete"):
             link = self._layout.layer_link(repository, digest)
+            self._note(removed := RemovedLayerLink(repository, digest))
             if not _unlink(link):
                 return False
             self._prune(link.parent)
-            self.removed.append(RemovedLayerLink(repository, digest))
+            self._removed.append(removed)
             return True
 
     def remove_data(self, digest: Digest) -> int:
@@ -97,9 +142,10 @@ class FilesystemRemoval:
             freed = 0
             with AbsenceIgnored():
                 found = path.stat()
+                self._note(removed := RemovedData(digest, found.st_size))
                 path.unlink()
                 freed = found.st_size if found.st_nlink == 1 else 0
-                self.removed.append(RemovedData(digest, found.st_size))
+                self._removed.append(removed)
             self._prune(path.parent)
             return freed
 
@@ -117,10 +163,18 @@ class FilesystemRemoval:
             path = self._layout.blob(digest)
             if identify(path) != seen:
                 return False
-            put_away(self._layout, digest, damage, self.at)
-            self.removed.append(RemovedData(digest, seen.size_bytes))
+            self._note(removed := RemovedData(digest, seen.size_bytes))
+            put_away(self._layout, digest, damage, self._at)
+            self._removed.append(removed)
             self._prune(path.parent)
             return True
+
+    def _note(self, removed: Removed) -> None:
+        """Note a step before it is done; raises OSError."""
+        if not self._departures.note(removed):
+            self.tell()
+            self._departures.clear()
+            self._departures.note(removed)
 
     def _prune(self, directory: Path) -> None:
         """Remove ``directory`` and those around it, as long as they are empty."""
