@@ -213,10 +213,8 @@ async def test_totals_add_up_per_hour(tmp_path: Path) -> None:
     for _ in range(2):
         async with opened(tmp_path) as database:
             for hits in (1, 0):
-                database.notes.totals.add(
-                    "docker.io", 7300.0, requests=1, hits=hits, served_bytes=10, fetched_bytes=5
-                )
-            database.notes.totals.add("ghcr.io", 3700.0, requests=1)
+                database.notes.totals.put_back([Totals(7200, "docker.io", 1, hits, 10, 5)])
+            database.notes.totals.put_back([Totals(3600, "ghcr.io", 1)])
     async with opened(tmp_path) as database:
         found = await database.hourly_totals(since=0)
 

@@ -362,7 +362,7 @@ async def test_what_happens_is_told(rig: Rig) -> None:
     assert events.Stored(events.Kind.BLOB, len(CONTENT)) in told
     assert events.FlightEnded(error=None) in told
     (fetched,) = [event for event in told if isinstance(event, events.Fetched)]
-    assert fetched.size_bytes == len(CONTENT)
+    assert (fetched.size_bytes, fetched.upstream) == (len(CONTENT), rig.upstream.host)
 
 
 async def test_a_range_far_ahead_passes_through(rig: Rig) -> None:

@@ -88,6 +88,7 @@ class Run:
         """Make one, over the store that is there now."""
         return Pump(
             digest=DIGEST,
+            upstream="test",
             host="test",
             open_partial=self.store.partial_blob,
             open_transfer=self._record,

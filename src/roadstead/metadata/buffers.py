@@ -9,14 +9,12 @@ from pathlib import Path
 from threading import Lock
 
 from roadstead.metadata.marks import Marks
-from roadstead.metadata.records import Totals
+from roadstead.metadata.totals import HourlyTotals
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 
-_HOUR_SECONDS = 3600
 _MOST_IMAGES = 100_000
 """About 40 MB when full. What comes on top while the database is away is not noted."""
-_MOST_TOTALS = 10_000
 
 Key = tuple[RepositoryName, Digest]
 
@@ -62,63 +60,12 @@ class PullBuffer:
             self.note(repository, digest, noted.at, noted.hits)
 
 
-class TotalsBuffer:
-    """Sums per hour and upstream since the last flush."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._sums: dict[tuple[int, str], list[int]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._sums)
-
-    def add(
-        self,
-        upstream: str,
-        at: float,
-        *,
-        requests: int = 0,
-        hits: int = 0,
-        served_bytes: int = 0,
-        fetched_bytes: int = 0,
-    ) -> None:
-        """Add to the sums of the hour of ``at``."""
-        key = (int(at) // _HOUR_SECONDS * _HOUR_SECONDS, upstream)
-        with self._lock:
-            sums = self._sums.get(key)
-            if sums is None:
-                if len(self._sums) >= _MOST_TOTALS:
-                    return
-                sums = self._sums[key] = [0, 0, 0, 0]
-            sums[0] += requests
-            sums[1] += hits
-            sums[2] += served_bytes
-            sums[3] += fetched_bytes
-
-    def take(self) -> list[Totals]:
-        """Return the sums and begin anew."""
-        with self._lock:
-            taken, self._sums = self._sums, {}
-        return [Totals(hour, upstream, *sums) for (hour, upstream), sums in taken.items()]
-
-    def put_back(self, taken: list[Totals]) -> None:
-        """Add again what could not be written."""
-        for one in taken:
-            self.add(
-                one.upstream,
-                one.hour,
-                requests=one.requests,
-                hits=one.hits,
-                served_bytes=one.served_bytes,
-                fetched_bytes=one.fetched_bytes,
-            )
-
-
 class Notes:
     """What a process notes beside its database, and before that is open."""
 
-    def __init__(self, path: Path) -> None:
-        """``path`` is the database's file."""
+    def __init__(self, path: Path, totals: HourlyTotals | None = None) -> None:
+        """``path`` is the database's file; ``totals`` are counted by whoever gives them."""
         self.pulls = PullBuffer()
-        self.totals = TotalsBuffer()
+        # Not "or": one that has counted nothing is false.
+        self.totals = HourlyTotals() if totals is None else totals
         self.marks = Marks(path.with_suffix(".behind"))

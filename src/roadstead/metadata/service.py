@@ -7,7 +7,6 @@ memory, under a mark.
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -17,6 +16,7 @@ from roadstead.errors import MetadataError
 from roadstead.metadata.base import Recorder
 from roadstead.metadata.buffers import Notes
 from roadstead.metadata.records import Condition, ManifestRecord, MetadataStatus, RemovedRows
+from roadstead.metadata.totals import HourlyTotals
 from roadstead.metadata.volume import Volume
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
@@ -38,13 +38,21 @@ class MetadataService:
     """
 
     def __init__(
-        self, path: Path, volume: Volume, *, observe: events.Observer = events.ignore
+        self,
+        path: Path,
+        volume: Volume,
+        *,
+        totals: HourlyTotals | None = None,
+        observe: events.Observer = events.ignore,
     ) -> None:
-        """``path`` is the database's file; ``observe`` is called from any thread."""
+        """``path`` is the database's file; ``observe`` is called from any thread.
+
+        ``totals`` are written with the pulls.
+        """
         self._path = path
         self._volume = volume
         self._observe = observe
-        self._notes = Notes(path)
+        self._notes = Notes(path, totals)
         self._lock = threading.Lock()
         self._waiting: list[Callable[[Recorder], Future[None]]] = []
         self._opened: MetadataDatabase | None = None
@@ -82,25 +90,6 @@ class MetadataService:
     def touch(self, repository: RepositoryName, digest: Digest, at: float) -> None:
         """Note a pull; written with the next flush."""
         self._notes.pulls.note(repository, digest, at)
-
-    def add(
-        self,
-        upstream: str,
-        *,
-        requests: int = 0,
-        hits: int = 0,
-        served_bytes: int = 0,
-        fetched_bytes: int = 0,
-    ) -> None:
-        """Add to an upstream's sums of this hour; written with the next flush."""
-        self._notes.totals.add(
-            upstream,
-            time.time(),
-            requests=requests,
-            hits=hits,
-            served_bytes=served_bytes,
-            fetched_bytes=fetched_bytes,
-        )
 
     def record_manifest(self, manifest: ManifestRecord) -> Future[None]:
         """Note a manifest, its data, and what it points at."""

@@ -135,7 +135,7 @@ class DirectTransfers:
         source.verify(digest)
         elapsed = time.perf_counter() - started
         size = source.position - begun_at
-        self._observe(events.Fetched(events.Kind.BLOB, size, elapsed, self._upstream.host))
+        self._observe(events.Fetched(events.Kind.BLOB, size, elapsed, self._upstream.name))
         if waiting:
             yield waiting
 

@@ -256,6 +256,7 @@ class Flights:
         flight = Flight(digest, repository)
         pump = Pump(
             digest=digest,
+            upstream=transfers.name,
             host=transfers.host,
             open_partial=self._store.partial_blob,
             open_transfer=lambda offset: transfers.open(repository, digest, offset),

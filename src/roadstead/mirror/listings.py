@@ -193,7 +193,7 @@ class Listings:
 
     def _report(self, error: Exception) -> None:
         if isinstance(error, UpstreamError):
-            self._observe(events.UpstreamFailed(error.upstream, type(error).__name__))
+            self._observe(events.UpstreamFailed(self._upstream.name, type(error).__name__))
 
 
 def _page(tags: list[Tag], *, limit: int | None, after: str | None) -> TagListing:

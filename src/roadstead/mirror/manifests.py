@@ -369,7 +369,7 @@ class Manifests:
         fetched = await self._ask(self._upstream.get_manifest(repository, reference))
         size = fetched.descriptor.size
         elapsed = time.perf_counter() - started
-        self._observe(events.Fetched(events.Kind.MANIFEST, size, elapsed, self._upstream.host))
+        self._observe(events.Fetched(events.Kind.MANIFEST, size, elapsed, self._upstream.name))
         await self._keep(repository, fetched)
         self._soundness.expect(parse_manifest(fetched.content, fetched.descriptor.media_type).blobs)
         manifest = self._remember(repository, fetched.descriptor, fetched.content)
@@ -470,5 +470,5 @@ class Manifests:
         try:
             return await call
         except UpstreamError as error:
-            self._observe(events.UpstreamFailed(error.upstream, type(error).__name__))
+            self._observe(events.UpstreamFailed(self._upstream.name, type(error).__name__))
             raise

@@ -54,6 +54,11 @@ class ParallelTransfers:
         self._whole_until = -math.inf
 
     @property
+    def name(self) -> str:
+        """The upstream's, for metrics."""
+        return self._upstream.name
+
+    @property
     def host(self) -> str:
         """The upstream's, as it stands in messages."""
         return self._upstream.host

@@ -73,10 +73,11 @@ class RetryPolicy:
 class Pump:
     """One run of one fetch."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing to call, or a name
         self,
         *,
         digest: Digest,
+        upstream: str,
         host: str,
         open_partial: Callable[[Digest], PartialBlob],
         open_transfer: Callable[[int], BlobTransfer],
@@ -85,8 +86,12 @@ class Pump:
         observe: events.Observer,
         retry: RetryPolicy,
     ) -> None:
-        """Take what to call; ``publish`` and ``observe`` are called from the pump's thread."""
+        """Take what to call; ``publish`` and ``observe`` are called from the pump's thread.
+
+        ``upstream`` is the name in metrics, ``host`` the one in messages.
+        """
         self._digest = digest
+        self._upstream = upstream
         self._host = host
         self._open_partial = open_partial
         self._open_transfer = open_transfer
@@ -165,7 +170,7 @@ class Pump:
                 partial.discard()
 
     def _report_fetched(self, size_bytes: int, seconds: float) -> None:
-        self._observe(events.Fetched(events.Kind.BLOB, size_bytes, seconds, self._host))
+        self._observe(events.Fetched(events.Kind.BLOB, size_bytes, seconds, self._upstream))
 
     def _fill(self, partial: PartialBlob) -> None:
         """Transfer until all is written, resuming as long as each try brings something."""

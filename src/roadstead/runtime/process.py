@@ -16,6 +16,7 @@ from roadstead.config.load import Loaded
 from roadstead.config.schema import Settings
 from roadstead.errors import StorageError
 from roadstead.metadata.service import MetadataService
+from roadstead.metadata.totals import HourlyTotals
 from roadstead.mirror.deletions import Deletions
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.oci.digest import Digest
@@ -30,7 +31,6 @@ from roadstead.runtime.removals import following_removals
 from roadstead.runtime.retention import keep_space, keeping_space
 from roadstead.runtime.status import StatusBoard
 from roadstead.runtime.systemd import InheritedSockets
-from roadstead.runtime.totals import HourlyTotals
 from roadstead.runtime.upstreams import open_mirrors
 from roadstead.runtime.verification import verifying
 from roadstead.server.access.gate import Gate
@@ -106,7 +106,9 @@ async def running(
         observe = on_loop(_all(metrics, watch, hourly))
         report.also(stack.enter_context(notifying(settings, instance_id, observe)))
         root = Path(settings.storage.filesystem.rootdirectory)
-        metadata = MetadataService(Layout(root).metadata, Survey(root), observe=observe)
+        metadata = MetadataService(
+            Layout(root).metadata, Survey(root), totals=hourly, observe=observe
+        )
         stack.push_async_callback(metadata.aclose)
         links = RecordedLinks(metadata)
         store = FilesystemStore(root, observer=observe, notes=links)
@@ -124,7 +126,6 @@ async def running(
             open_mirrors(settings, store, observe, board, metadata)
         )
         await stack.enter_async_context(following_removals(store, mirrors))
-        hourly.feed(metadata.add, {one.host: name for name, one in board.upstreams.items()})
         await stack.enter_async_context(keeping_space(space, mirrors))
         health = HealthMonitor(make_checks(settings.health, store, watch))
         health.start()

@@ -110,7 +110,7 @@ async def _open(
     planned: PlannedUpstream, stack: AsyncExitStack, observe: Observer, *, is_offline: bool
 ) -> Upstream:
     if is_offline:
-        return OfflineUpstream(urlsplit(planned.url).netloc)
+        return OfflineUpstream(urlsplit(planned.url).netloc, planned.name)
     *nearer, origin = planned.endpoints
     members = [
         Member(endpoint=url, account=account, upstream=_client(planned, url, source, patience))

@@ -34,6 +34,14 @@ class Outcome(StrEnum):
     JOINED = "joined"
     """Not held; a fetch that another request had started was joined."""
 
+    @property
+    def is_hit(self) -> bool:
+        """Whether the content was held: hit, revalidated or stale."""
+        return self in _HITS
+
+
+_HITS = frozenset({Outcome.HIT, Outcome.REVALIDATED, Outcome.STALE})
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -51,12 +59,12 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A transfer from upstream, which has ``host``, is complete and verified."""
+    """A transfer from ``upstream``, by its configured name, is complete and verified."""
 
     kind: Kind
     size_bytes: int
     seconds: float
-    host: str = ""
+    upstream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ class SegmentStarted:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFailed:
-    """A call upstream failed for good; ``error`` is the class name."""
+    """A call to an upstream, by its configured name, failed for good; ``error``: class name."""
 
     upstream: str
     error: str

@@ -43,7 +43,6 @@ _PENDING = {
     events.Notification.SUCCESSES: -1,
     events.Notification.DROPPED: -1,
 }
-_HITS = frozenset({Outcome.HIT, Outcome.REVALIDATED, Outcome.STALE})
 
 
 class Metrics:
@@ -151,7 +150,7 @@ class Metrics:
         self._own.requests.values[event.kind, event.outcome] += 1
         self._proxy.requests.values[kind] += 1
         self._proxy.pushed_bytes.values[kind] += event.sent_bytes
-        answers = self._proxy.hits if event.outcome in _HITS else self._proxy.misses
+        answers = self._proxy.hits if event.outcome.is_hit else self._proxy.misses
         answers.values[kind] += 1
 
     def _count_fetched(self, event: events.Fetched) -> None:

@@ -67,6 +67,10 @@ class Upstream(Protocol):
     """One upstream registry."""
 
     @property
+    def name(self) -> str:
+        """Its configured name, for metrics."""
+
+    @property
     def host(self) -> str:
         """Host (and port) of the registry, as it stands in messages."""
 

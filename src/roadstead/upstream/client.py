@@ -113,6 +113,11 @@ class RegistryUpstream:
         await self._transport.__aexit__(*exception)
 
     @property
+    def name(self) -> str:
+        """See Upstream; alone it has no other than its host."""
+        return self.host
+
+    @property
     def host(self) -> str:
         """See Upstream."""
         return self._origin.authority

@@ -76,6 +76,11 @@ class FailoverUpstream:
         await self._opened.aclose()
 
     @property
+    def name(self) -> str:
+        """See Upstream."""
+        return self._name
+
+    @property
     def host(self) -> str:
         """See Upstream; that of the first endpoint."""
         return self._endpoints[0].authority

@@ -13,8 +13,9 @@ from roadstead.upstream.base import BlobTransfer, FetchedManifest, ManifestHead,
 class OfflineUpstream:
     """An ``Upstream`` that refuses every question."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, name: str = "") -> None:
         self.host = host
+        self.name = name or host
 
     async def head_manifest(
         self, _repository: RepositoryName, _reference: Reference
