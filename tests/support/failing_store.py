@@ -102,6 +102,14 @@ class FailingPartialBlob:
         self._step("link", "link")
         self._inner.commit(repositories)
 
+    def announce(self, repository: RepositoryName, size_bytes: int | None) -> None:
+        """See PartialBlob."""
+        self._inner.announce(repository, size_bytes)
+
+    def announce_verified(self) -> None:
+        """See PartialBlob."""
+        self._inner.announce_verified()
+
     def restart(self) -> None:
         """See PartialBlob."""
         self._inner.restart()

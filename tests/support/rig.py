@@ -113,12 +113,14 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
     space: SpaceKeeper | None = None,
     pace: PaceRules | None = None,
     store: FilesystemStore | None = None,
+    shared: bool = False,
     pulled: Pulled = lambda _repository, _digest: None,
 ) -> AsyncIterator[Rig]:
     """Build a mirror of a scripted upstream (a new one, unless given) over ``root``.
 
     A ``client`` that is open already takes the place of the one that would ask that upstream.
-    A ``disk`` refuses what it is told to. A ``store`` takes the place of a plain one.
+    A ``disk`` refuses what it is told to. A ``store`` takes the place of a plain one. A
+    ``shared`` one is that of several mirrors, as worker processes have it.
     """
     async with contextlib.AsyncExitStack() as stack:
         if upstream is None:
@@ -128,7 +130,7 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
         events: list[Event] = []
         observe = on_loop(events.append)
         if store is None:
-            store = FilesystemStore(root, observer=observe)
+            store = FilesystemStore(root, observer=observe, shared=shared)
         if disk is not None:
             store = FailingStore(root, disk, observer=observe)
         if client is None:
@@ -142,7 +144,7 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
                 )
             )
         retry = RetryPolicy(attempts=3, first_delay_seconds=0.0, room_delays_seconds=(0.0, 0.0))
-        flights = Flights(store, observe=observe, retry=retry, space=space)
+        flights = Flights(store, observe=observe, retry=retry, space=space, shared=shared)
         soundness = Soundness(store, observe=observe)
         manifests = Manifests(
             store=store,

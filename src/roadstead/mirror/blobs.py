@@ -120,8 +120,10 @@ class Blobs:
                 if self._flights.get(digest) is not None:
                     continue
                 # It replaces what could not be read.
-                self._unreadable.pop(digest, None)
-                flight = self._flights.start(self._transfers, repository, digest, lane=self._lane)
+                replaces = self._unreadable.pop(digest, default=False)
+                flight = self._flights.start(
+                    self._transfers, repository, digest, lane=self._lane, replaces=replaces
+                )
                 return await flight.join(Outcome.MISS, pass_on=pass_on)
             await self._admit(repository, digest)
 

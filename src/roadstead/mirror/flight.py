@@ -20,8 +20,9 @@ from typing import BinaryIO
 
 from roadstead.errors import StorageError, StorageUnavailableError
 from roadstead.mirror.content import PassOn
+from roadstead.mirror.following import Follower
 from roadstead.mirror.parallel import ParallelTransfers
-from roadstead.mirror.pump import Progress, Pump, RetryPolicy
+from roadstead.mirror.pump import Follow, Progress, Pump, RetryPolicy
 from roadstead.mirror.room import Room
 from roadstead.mirror.space import SpaceKeeper, Unlimited
 from roadstead.oci.digest import Digest
@@ -96,6 +97,8 @@ class Flight:
         except BaseException:
             self.leave()
             raise
+        if self._progress.followed:
+            outcome = Outcome.JOINED
         return FlightReader(self, file, outcome, pass_on=pass_on)
 
     @property
@@ -219,9 +222,14 @@ class Flights:
         observe: events.Observer,
         retry: RetryPolicy | None = None,
         space: SpaceKeeper | None = None,
+        shared: bool = False,
     ) -> None:
-        """``space`` decides what is kept; without one, everything is."""
+        """``space`` decides what is kept; without one, everything is.
+
+        ``shared``: other processes fetch into the same store, which shares its partial blobs.
+        """
         self._store = store
+        self._shared = shared
         self._space = space or Unlimited()
         self._observe = observe
         self._retry = retry or RetryPolicy()
@@ -240,11 +248,12 @@ class Flights:
         digest: Digest,
         *,
         lane: Executor,
+        replaces: bool = False,
     ) -> Flight:
         """Start a flight for a digest that has none, in a thread of ``lane``.
 
         ``transfers`` are those of the upstream. Each upstream has its own lane, so that a silent
-        one cannot take the threads of another.
+        one cannot take the threads of another. ``replaces``: data that is held is damaged.
 
         Raises:
             StorageUnavailableError: the process is stopping.
@@ -264,6 +273,7 @@ class Flights:
             publish=flight.publish,
             observe=self._observe,
             retry=self._retry,
+            follow=self._follower(transfers, repository, digest, replaces=replaces),
         )
         task = loop.create_task(self._run(flight, pump, lane))
         task.add_done_callback(lambda _: transfers.note_flight(digest, flight.progress.error))
@@ -295,6 +305,30 @@ class Flights:
             pump.stop()
         await self.landed()
 
+    def _follower(
+        self,
+        transfers: ParallelTransfers,
+        repository: RepositoryName,
+        digest: Digest,
+        *,
+        replaces: bool,
+    ) -> Follow | None:
+        if not self._shared:
+            return None
+        loop = asyncio.get_running_loop()
+
+        def confirm() -> None:
+            asyncio.run_coroutine_threadsafe(transfers.confirm(repository, digest), loop).result()
+
+        return Follower(
+            self._store,
+            repository,
+            digest,
+            host=transfers.host,
+            confirm=confirm,
+            replaces=replaces,
+        ).open
+
     async def _run(self, flight: Flight, pump: Pump, lane: Executor) -> None:
         linked: frozenset[RepositoryName] = frozenset()
 
@@ -311,7 +345,8 @@ class Flights:
             del self._running[flight.digest]
             flight.end()
         error = flight.progress.error
-        self._observe(events.FlightEnded(error=type(error).__name__ if error else None))
+        if pump.has_begun:
+            self._observe(events.FlightEnded(error=type(error).__name__ if error else None))
         # The store's trouble is told once, and not for each blob: see telemetry.storagewatch.
         if error is not None and not isinstance(error, StorageError):
             _log.warning(

@@ -82,6 +82,15 @@ class ParallelTransfers:
             clock=self._clock,
         )
 
+    async def confirm(self, repository: RepositoryName, digest: Digest) -> None:
+        """Ask whether the repository has a blob that need not be transferred.
+
+        Raises:
+            BlobUnknownError: it has not.
+            UpstreamError: upstream did not say.
+        """
+        await self._upstream.stat_blob(repository, digest)
+
     def note_flight(self, digest: Digest, error: Exception | None) -> None:
         """Hear how a flight ended: wrong bytes may come from the seams between parts."""
         with self._lock:

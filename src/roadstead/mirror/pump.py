@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from roadstead.errors import (
     ContentError,
@@ -39,7 +39,7 @@ class Progress:
     may be shown to readers; ``size_bytes`` is None while upstream has not told the size;
     ``complete`` says that the digest is right; ``error`` is what ended an incomplete fetch, or
     kept a complete one from the store. A file that could not be synced is not to be read any
-    more, so nothing of it is ``available``.
+    more, so nothing of it is ``available``. ``followed``: another process fetches it.
     """
 
     file: BinaryIO | None = None
@@ -47,6 +47,11 @@ class Progress:
     available: int = 0
     complete: bool = False
     error: Exception | None = None
+    followed: bool = False
+
+
+Follow: TypeAlias = Callable[[Callable[[Progress], None], threading.Event], PartialBlob | None]
+"""Gets the partial blob when nobody else fetches the same one; see following.Follower.open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +90,12 @@ class Pump:
         publish: Callable[[Progress], None],
         observe: events.Observer,
         retry: RetryPolicy,
+        follow: Follow | None = None,
     ) -> None:
         """Take what to call; ``publish`` and ``observe`` are called from the pump's thread.
 
-        ``upstream`` is the name in metrics, ``host`` the one in messages.
+        ``upstream`` is the name in metrics, ``host`` the one in messages. ``follow`` takes the
+        place of ``open_partial`` where other processes fetch too.
         """
         self._digest = digest
         self._upstream = upstream
@@ -99,6 +106,9 @@ class Pump:
         self._publish = publish
         self._observe = observe
         self._retry = retry
+        self._follow = follow
+        self.has_begun = False
+        """Whether it has asked upstream, or is about to; a follower may never do."""
         self._progress = Progress()
         self._stopping = threading.Event()
         self._transfer: BlobTransfer | None = None
@@ -119,10 +129,13 @@ class Pump:
         partial: PartialBlob | None = None
         try:
             partial = self._opened()
+            if partial is None:
+                return True
             resumed = partial.offset
             self._fill(partial)
             partial.verify()
             self._set(available=partial.offset, size_bytes=partial.offset, complete=True)
+            partial.announce_verified()
             self._report_fetched(partial.offset - resumed, time.perf_counter() - started)
             self._sync(partial)
             partial.commit(repositories())
@@ -141,14 +154,24 @@ class Pump:
                     partial.close()
             self._room.release()
 
-    def _opened(self) -> PartialBlob:
-        resumed = 0
+    def _opened(self) -> PartialBlob | None:
+        """Open the partial blob; None if another process has stored the blob meanwhile."""
+        resumed, has_begun = 0, True
         try:
-            partial = self._open_partial(self._digest)
+            if self._follow is None:
+                partial = self._open_partial(self._digest)
+            elif (followed := self._follow(self._show, self._stopping)) is not None:
+                partial = followed
+            else:
+                has_begun = False
+                return None
             resumed = partial.offset
+            self._progress = replace(self._progress, followed=False)
             return partial
         finally:
-            self._observe(events.FlightStarted(resumed_bytes=resumed))
+            if has_begun:
+                self.has_begun = True
+                self._observe(events.FlightStarted(resumed_bytes=resumed))
 
     def _sync(self, partial: PartialBlob) -> None:
         try:
@@ -175,7 +198,8 @@ class Pump:
     def _fill(self, partial: PartialBlob) -> None:
         """Transfer until all is written, resuming as long as each try brings something."""
         failures = 0
-        while True:
+        # A process that died when all had arrived leaves nothing to ask for.
+        while partial.offset != self._progress.size_bytes:
             before = partial.offset
             try:
                 self._transfer_once(partial)
@@ -256,6 +280,7 @@ class Pump:
             raise UpstreamProtocolError(message, upstream=self._host)
         size = known if known is not None else size_bytes
         self._room.take(size)
+        partial.announce(self._room.repository, size)
         file = self._progress.file or partial.open_reader()
         # All that is on disk may be shown, but for the last byte: see the module's first words.
         available = partial.offset if size is not None and partial.offset < size else 0
@@ -292,5 +317,8 @@ class Pump:
                 return
 
     def _set(self, **changes: object) -> None:
-        self._progress = replace(self._progress, **changes)  # type: ignore[arg-type] # its own fields
-        self._publish(self._progress)
+        self._show(replace(self._progress, **changes))  # type: ignore[arg-type] # its own fields
+
+    def _show(self, progress: Progress) -> None:
+        self._progress = progress
+        self._publish(progress)

@@ -12,7 +12,7 @@ class Room:
     def __init__(self, keeper: SpaceKeeper, repository: RepositoryName, digest: Digest) -> None:
         """Ask ``keeper`` for a blob of ``repository``, by its stored name."""
         self._keeper = keeper
-        self._repository = repository
+        self.repository = repository
         self._digest = digest
         self._reservation: Reservation | None = None
 
@@ -23,7 +23,7 @@ class Room:
             StorageFullError: there is none.
         """
         if self._reservation is None:
-            self._reservation = self._keeper.reserve(self._repository, self._digest, size_bytes)
+            self._reservation = self._keeper.reserve(self.repository, self._digest, size_bytes)
             if self._reservation is None:
                 raise _no_room()
 

@@ -197,8 +197,57 @@ class PartialBlob(Protocol):
     def discard(self) -> None:
         """Remove the partial file; readers that have it open keep their handle."""
 
+    def announce(self, repository: RepositoryName, size_bytes: int | None) -> None:
+        """Tell other processes that upstream sends the blob, for ``repository``, of that size.
+
+        What is written from then on, and what was found, may be shown by them; see GrowingBlob.
+        """
+
+    def announce_verified(self) -> None:
+        """Tell other processes that ``verify`` has approved all of it."""
+
     def close(self) -> None:
         """Let go of the file and keep it on disk, to be resumed. Idempotent."""
+
+
+class GrowthEnd(StrEnum):
+    """Why a blob grows no more."""
+
+    COMMITTED = "committed"
+    """It is held now, in the very file that was followed."""
+    FREE = "free"
+    """Its writer has let go of it, or died: the next ``partial_blob`` goes on."""
+    GONE = "gone"
+    """Its file was given up: another one is or will be in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What the writer of a growing blob has told; no size: upstream has not told it."""
+
+    repository: RepositoryName
+    size_bytes: int | None
+    is_verified: bool
+
+
+class GrowingBlob(Protocol):
+    """A partial blob that another process writes; every method blocks, for a moment.
+
+    Its file is only ever appended to: a writer that begins anew takes a new file.
+    """
+
+    @property
+    def file(self) -> BinaryIO:
+        """The file, open; it outlives its end, and whoever took it closes it."""
+
+    def arrived(self) -> int:
+        """Return how many bytes are written."""
+
+    def announcement(self) -> Announcement | None:
+        """Return what was announced, None if nothing is (yet)."""
+
+    def end(self) -> GrowthEnd | None:
+        """Say how it ended; None while its writer is at work."""
 
 
 class BlobStore(Protocol):
@@ -220,7 +269,14 @@ class BlobStore(Protocol):
         """Open, or find from an earlier attempt, the partial file of ``digest``.
 
         Blocks while what is found is hashed again; belongs in a thread.
+
+        Raises:
+            StorageBusyError: another process writes it, which ``growing_blob`` follows; only
+                from a store that shares its partial blobs.
         """
+
+    def growing_blob(self, digest: Digest) -> GrowingBlob | None:
+        """Open the partial blob of ``digest`` that another process writes; None: there is none."""
 
     def scratch_file(self) -> BinaryIO:
         """Open a nameless file on the store's disk, gone when it is closed; blocks.

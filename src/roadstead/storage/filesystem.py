@@ -34,6 +34,7 @@ from roadstead.storage.departures import Departures
 from roadstead.storage.disk import Disk, look
 from roadstead.storage.durability import link_atomically, write_atomically
 from roadstead.storage.epoch import RemovalEpoch
+from roadstead.storage.growing import FilesystemGrowingBlob
 from roadstead.storage.journal import Journal
 from roadstead.storage.layout import Layout
 from roadstead.storage.links import (
@@ -81,8 +82,14 @@ class FilesystemStore:
         clock: Callable[[], float] = time.perf_counter,
         boot_id: str | None = None,
         notes: LinkNotes | None = None,
+        shared: bool = False,
     ) -> None:
-        """``notes`` is told of each link before it is written."""
+        """``notes`` is told of each link before it is written.
+
+        ``shared``: other processes fetch into this store too, and a blob that one of them fetches
+        is followed and not fetched again.
+        """
+        self._shared = shared
         self._layout = Layout(root)
         self._notes: LinkNotes = notes or NoNotes()
         self._boundary = Boundary(observer=observer, clock=clock)
@@ -135,7 +142,16 @@ class FilesystemStore:
             boundary=self._boundary,
             barrier=self._barrier,
             notes=self._notes,
+            shared=self._shared,
         )
+
+    def growing_blob(self, digest: Digest) -> FilesystemGrowingBlob | None:
+        """Open the partial file that another process writes; None if there is none."""
+        with self._boundary.step("following a partial blob", "open"), AbsenceIgnored():
+            return FilesystemGrowingBlob(
+                digest, layout=self._layout, boot_id=self._boot_id, boundary=self._boundary
+            )
+        return None
 
     def scratch_file(self) -> BinaryIO:
         """Open a nameless file on the store's disk, gone when it is closed; blocks."""

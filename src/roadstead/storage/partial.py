@@ -2,7 +2,8 @@
 
 One process writes a partial file, and holds a lock on it for as long. The lock, not the name,
 is the ownership: whoever finds the file locked fetches into a private one, which costs a
-second transfer and harms nobody.
+second transfer and harms nobody. Worker processes, which share partial files, follow it instead
+(see growing).
 """
 
 import fcntl
@@ -15,13 +16,14 @@ from threading import Lock
 from typing import BinaryIO
 from uuid import uuid4
 
-from roadstead.errors import DigestMismatchError, StorageError
+from roadstead.errors import DigestMismatchError, StorageBusyError, StorageError
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName
 from roadstead.storage.barrier import Barrier
 from roadstead.storage.base import LinkNotes
 from roadstead.storage.boundary import Boundary
 from roadstead.storage.durability import make_directories, sync_directory, take_place
+from roadstead.storage.growing import announcement_of, write_announcement, write_verified
 from roadstead.storage.layout import Layout
 from roadstead.storage.links import write_link
 
@@ -76,12 +78,15 @@ class FilesystemPartialBlob:
         boundary: Boundary,
         barrier: Barrier,
         notes: LinkNotes,
+        shared: bool = False,
     ) -> None:
         """Open the partial file of ``digest`` and hash what is in it.
 
         Raises:
+            StorageBusyError: it is ``shared`` with other processes, and one of them writes it.
             StorageError: it cannot be opened or read.
         """
+        self._shared = shared
         self._digest = digest
         self._layout = layout
         self._boundary = boundary
@@ -167,24 +172,44 @@ class FilesystemPartialBlob:
         """
         self.verify()
         data = self._layout.blob(self._digest)
+        partial = self._path
         self.sync()
         with self._boundary.action("Move", "rename"), self._barrier.linking([self._digest]):
             make_directories(data.parent)
             with self._moving:
-                take_place(self._path, data)
+                take_place(partial, data)
                 self._path = data
                 self._committed = True
             self._file.close()
+            self._withdraw(partial)
             sync_directory(data.parent)
             with self._boundary.step("linking a blob", "link"):
                 for repository in sorted(repositories):
                     self._notes.layer(repository, self._digest, self._offset)
                     write_link(self._layout.layer_link(repository, self._digest), self._digest)
 
+    def announce(self, repository: RepositoryName, size_bytes: int | None) -> None:
+        """Tell those who follow the file, as far as there is room to; see growing."""
+        if self._shared:
+            with suppress(StorageError), self._boundary.step("announcing a blob", "write"):
+                write_announcement(self._path, self._file, repository, size_bytes)
+
+    def announce_verified(self) -> None:
+        """Let those who follow show the last bytes too."""
+        if self._shared:
+            with suppress(StorageError), self._boundary.step("announcing a blob", "write"):
+                write_verified(self._path)
+
     def restart(self) -> None:
-        """Forget all bytes written and begin anew at offset 0, in the same file."""
+        """Forget all bytes written and begin anew at offset 0.
+
+        In the same file, unless others may have shown what is in it.
+        """
         with self._boundary.step("restarting a partial blob", "write"):
-            self._file.truncate(0)
+            if self._shared:
+                self._replace()
+            else:
+                self._file.truncate(0)
         self._hash = self._digest.hasher()
         self._offset = 0
 
@@ -192,6 +217,7 @@ class FilesystemPartialBlob:
         """Remove the partial file, unless it is committed, and let go of it."""
         with self._boundary.step("discarding a partial blob", "remove"):
             if not self._committed and not self._file.closed:
+                self._withdraw(self._path)
                 self._path.unlink(missing_ok=True)
             self._file.close()
 
@@ -209,4 +235,21 @@ class FilesystemPartialBlob:
             if try_lock(file, self._path):
                 return file
             file.close()
+            if self._shared:
+                message = "another process is fetching this blob"
+                raise StorageBusyError(message)
             self._path = shared.with_name(f"{shared.name}.{uuid4()}")
+
+    def _replace(self) -> None:
+        """Put a new file, locked already, in the place of the old one."""
+        self._withdraw(self._path)
+        fresh = self._path.with_name(f"{self._path.name}.{uuid4()}")
+        file = fresh.open("a+b", buffering=0)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fresh.replace(self._path)
+        self._file.close()
+        self._file = file
+
+    def _withdraw(self, partial: Path) -> None:
+        if self._shared:
+            announcement_of(partial).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from roadstead.storage.growing import announcement_of, is_announcement
 from roadstead.storage.partial import is_private, try_lock
 from roadstead.storage.reading import AbsenceIgnored
 
@@ -28,6 +29,7 @@ def remove_stale(partials: Path, boot_id: str) -> Purged:
     """
     stale = [path for path in _files(partials) if is_private(path) or _boot_of(path) != boot_id]
     purged = _remove(stale)
+    _remove_announcements(partials)
     for directory in partials.glob("*/"):
         if directory.name != boot_id:
             _remove_empty(directory)
@@ -47,7 +49,15 @@ def remove_older(
 
 def _files(partials: Path) -> list[Path]:
     """Return all partial files: ``<boot id>/<algorithm>/<hex>``."""
-    return [path for path in partials.glob("*/*/*") if path.is_file()]
+    found = partials.glob("*/*/*")
+    return [path for path in found if path.is_file() and not is_announcement(path)]
+
+
+def _remove_announcements(partials: Path) -> None:
+    """Remove those of partial files that are gone."""
+    for path in filter(is_announcement, partials.glob("*/*/*")):
+        if not path.with_suffix("").exists():
+            path.unlink(missing_ok=True)
 
 
 def _boot_of(path: Path) -> str:
@@ -72,6 +82,7 @@ def _remove_unlocked(path: Path, *, dry_run: bool) -> int | None:
         if try_lock(file, path):
             size = path.stat().st_size
             if not dry_run:
+                announcement_of(path).unlink(missing_ok=True)
                 path.unlink()
             return size
     return None
