@@ -1,4 +1,7 @@
-"""A whole mirror with a metadata database and limits, whose process can die at any step."""
+"""A whole mirror with a metadata database and limits, whose process can die at any step.
+
+Nothing in it happens by itself, or by how long something takes: so what fails once fails again.
+"""
 
 import asyncio
 import itertools
@@ -35,6 +38,7 @@ from roadstead.telemetry import events
 from tests.support.clock import Clock
 from tests.support.rig import Rig, make_rig
 
+_NEVER_SECONDS = 1e9
 NAMES = ImageNames([RouteRules("docker.io", frozenset({"docker.io"}))], default="docker.io")
 
 
@@ -78,7 +82,9 @@ class _FusedRemoval(FilesystemRemoval):
         return super().remove_data(digest)
 
     def end(self, *, well: bool) -> None:
-        if not self.fuse.is_burnt:
+        if self.fuse.is_burnt:
+            self._departures.close()
+        else:
             super().end(well=well)
 
 
@@ -105,6 +111,7 @@ class LimitedMirror:
         database: MetadataDatabase,
         retention: Retention,
         steering: Steering,
+        keeper: LimitKeeper,
         fuse: Fuse,
     ) -> None:
         self.rig = rig
@@ -112,8 +119,14 @@ class LimitedMirror:
         self.database = database
         self.retention = retention
         self.steering = steering
+        self.keeper = keeper
         self.fuse = fuse
         self.deletions = Deletions(store)
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way."""
+        await self.rig.landed()
+        await self.keeper.settled()
 
     def collect(self) -> None:
         """Collect garbage, however young; blocks."""
@@ -127,7 +140,9 @@ async def limited_mirror(
     """Run one."""
     async with AsyncExitStack() as stack:
         fuse = Fuse()
-        database = MetadataDatabase(Layout(root).metadata, Survey(root), clock=clock)
+        database = MetadataDatabase(
+            Layout(root).metadata, Survey(root), clock=clock, flush_seconds=_NEVER_SECONDS
+        )
         links = RecordedLinks(database, clock=clock)
         store = FragileStore(root, notes=links)
         store.fuse = fuse
@@ -160,6 +175,7 @@ async def limited_mirror(
             usage=usage,
             observe=events.ignore,
             clock=clock,
+            timer=lambda: 0.0,
         )
         keeper = LimitKeeper(
             rules=rules,
@@ -183,7 +199,7 @@ async def limited_mirror(
         await stack.enter_async_context(following_removals(store, rig.mirrors, sleep=_never))
         stack.push_async_callback(keeper.aclose)
         steering = Steering(retention=retention, names=NAMES, pinned=(), store=store, clock=clock)
-        yield LimitedMirror(rig, store, database, retention, steering, fuse)
+        yield LimitedMirror(rig, store, database, retention, steering, keeper, fuse)
 
 
 class Lives:

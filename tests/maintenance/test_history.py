@@ -82,7 +82,7 @@ class History(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever it returns
         """Do one step."""
         type(self).steps += 1
-        return self._runner.run(work)
+        return self._runner.run(self._settled(work))
 
     @initialize()
     def begin(self) -> None:
@@ -212,6 +212,13 @@ class History(RuleBasedStateMachine):
         self._runner.close()
         shutil.rmtree(self._directory)
 
+    async def _settled(self, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - as run
+        """Leave nothing under way: what is done beside the next step would differ each time."""
+        try:
+            return await work
+        finally:
+            await self.mirror.settled()
+
     async def _start(self) -> None:
         rules = RetentionRules(
             everything=Limits(LIMIT, MAX_AGE),
@@ -245,9 +252,9 @@ class History(RuleBasedStateMachine):
             needs.add(platform.manifest_digest)
             for blob in platform.blobs:
                 content = await read_all(await mirror.blob(repository, blob.digest))
+                await self.mirror.settled()
                 assert Digest.of(content) == blob.digest
                 needs.add(blob.digest)
-        await self.mirror.rig.landed()
         # What found no room was passed through, and is not expected to be there.
         if all(self._is_held(repository, need) for need in needs):
             self.whole[repository, digest] = frozenset(needs)

@@ -110,11 +110,15 @@ class LimitKeeper:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._start_when_full)
 
-    async def aclose(self) -> None:
-        """Agree to nothing more; wait for an eviction that is under way."""
-        self._closing = True
+    async def settled(self) -> None:
+        """Wait for an eviction that is under way."""
         if self._ahead is not None:
             await asyncio.gather(self._ahead, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Agree to nothing more; wait for what is under way."""
+        self._closing = True
+        await self.settled()
         async with self._turn:
             pass
 
