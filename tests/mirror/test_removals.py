@@ -1,17 +1,21 @@
 """What the mirror does when something is removed from its store."""
 
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from roadstead.errors import BlobUnknownError
-from roadstead.oci.reference import Tag
+from roadstead.errors import BlobUnknownError, ManifestUnknownError
+from roadstead.mirror.deletions import Deletions
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName, Tag
+from roadstead.runtime.removals import following_removals
 from roadstead.simulator import faults
 from roadstead.simulator.faults import RequestKind
 from roadstead.storage.base import Removed, RemovedLayerLink
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Outcome
-from tests.support.rig import APP, Rig, read_all
+from tests.support.rig import APP, Rig, make_rig, read_all
 
 LATEST = Tag("latest")
 
@@ -98,3 +102,69 @@ async def test_blobs_in_use_are_known(rig: Rig) -> None:
     assert rig.mirrors.is_in_use(digest)
     second.close()
     assert not rig.mirrors.is_in_use(digest)
+
+
+class _RacedStore(FilesystemStore):
+    """A store from which somebody deletes what was just written, or just looked at."""
+
+    racing = False
+
+    async def write_manifest(
+        self, repository: RepositoryName, digest: Digest, content: bytes
+    ) -> None:
+        await super().write_manifest(repository, digest, content)
+        if self.racing:
+            await Deletions(self).manifest(repository, digest)
+
+    async def stat_blob(self, repository: RepositoryName, digest: Digest) -> int | None:
+        size = await super().stat_blob(repository, digest)
+        if self.racing:
+            await Deletions(self).blob(repository, digest)
+        return size
+
+
+async def test_a_manifest_deleted_while_it_arrives_is_forgotten(tmp_path: Path) -> None:
+    """Memory does not hold what was deleted between its writing and its answer."""
+    store = _RacedStore(tmp_path)
+    async with make_rig(tmp_path, store=store) as rig, following_removals(store, rig.mirrors):
+        digest = rig.upstream.add_image(APP, tag=LATEST).manifest_digest
+        store.racing = True
+        await rig.mirror.manifest(APP, digest)
+        store.racing = False
+
+        assert (await rig.mirror.manifest(APP, digest)).outcome is Outcome.MISS
+
+
+async def test_a_blob_deleted_while_it_is_looked_at_is_forgotten(tmp_path: Path) -> None:
+    """Memory does not hold a link that was removed since it was read."""
+    store = _RacedStore(tmp_path)
+    async with make_rig(tmp_path, store=store) as rig, following_removals(store, rig.mirrors):
+        image = rig.upstream.add_image(APP, tag=LATEST)
+        await rig.hold(image)
+        rig.mirrors.forget_all()
+        digest = image.blobs[0].digest
+        store.racing = True
+        await read_all(await rig.mirror.blob(APP, digest))
+        store.racing = False
+        rig.upstream.inject(faults.Status(404), kind=RequestKind.BLOB)
+
+        with pytest.raises(BlobUnknownError):
+            await rig.mirror.blob(APP, digest)
+
+
+async def test_what_memory_alone_holds_is_deleted_too(rig: Rig) -> None:
+    """A manifest that the store could not take is gone when somebody deletes it."""
+    digest = rig.upstream.add_image(APP, tag=LATEST).manifest_digest
+    await rig.mirror.manifest(APP, LATEST)
+    with FilesystemStore(rig.root).removing() as removal:
+        removal.remove_tag(APP, LATEST)
+        removal.remove_manifest(APP, digest)
+    deletions = Deletions(rig.store, forget=rig.mirrors.forget)
+
+    for reference in (LATEST, digest):
+        with pytest.raises(ManifestUnknownError):
+            await deletions.manifest(APP, reference)
+        assert (await rig.mirror.manifest(APP, reference)).outcome is not Outcome.HIT
+        with FilesystemStore(rig.root).removing() as removal:
+            removal.remove_tag(APP, LATEST)
+            removal.remove_manifest(APP, digest)

@@ -69,6 +69,7 @@ class Blobs:
         self._unreadable: LRUCache[Digest, bool] = LRUCache(_KNOWN_UNREADABLE)
         # By link: the size in bytes that its data had when it was found sound.
         self._linked: LRUCache[tuple[RepositoryName, Digest], int] = LRUCache(_KNOWN_LINKS)
+        self._removals = 0
 
     def at_hand(self, repository: RepositoryName, digest: Digest) -> HeldBlobReader | None:
         """Return a reader of a held blob whose link is known in memory; waits for nothing.
@@ -154,10 +155,12 @@ class Blobs:
 
     def forget(self, repository: RepositoryName, digest: Digest) -> None:
         """Forget a link that was removed."""
+        self._removals += 1
         self._linked.pop((repository, digest), None)
 
     def forget_all(self) -> None:
         """Forget every link: another process has removed something."""
+        self._removals += 1
         self._linked.clear()
 
     def stop_asking(self) -> None:
@@ -179,9 +182,11 @@ class Blobs:
         if digest in self._unreadable:
             return None
         key = (repository, digest)
+        size = self._linked.get(key)
         try:
-            if key not in self._linked:
-                self._observe(events.CacheAsked(hit=False))
+            self._observe(events.CacheAsked(hit=size is not None))
+            if size is None:
+                removals = self._removals
                 size = await self._store.stat_blob(repository, digest)
                 if size is None:
                     await self._refuse_manifest(repository, digest)
@@ -190,9 +195,9 @@ class Blobs:
                     # What is fetched takes its place, if it is not in quarantine already.
                     self._unreadable[digest] = True
                     return None
-                self._linked[key] = size
-            else:
-                self._observe(events.CacheAsked(hit=True))
+                # Another look is due if this link may have gone meanwhile.
+                if removals == self._removals:
+                    self._linked[key] = size
             # Opening is the check that the file is still there: others may collect garbage.
             opened = self._store.open_blob(digest)
         except StorageError:
@@ -201,7 +206,7 @@ class Blobs:
         if opened is None:
             self._linked.pop(key, None)
             return None
-        if opened.size_bytes != self._linked.get(key):
+        if opened.size_bytes != size:
             opened.file.close()
             return await self._look_again(repository, digest)
         return self._reader(repository, digest, opened)

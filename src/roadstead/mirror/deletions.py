@@ -5,19 +5,24 @@ may need it. The next pull fetches again what was deleted here.
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 from roadstead.errors import BlobUnknownError, ManifestUnknownError
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import Reference, RepositoryName
-from roadstead.storage.base import RemovalStore
+from roadstead.storage.base import RemovalStore, Removed, RemovedManifest, RemovedTag
 from roadstead.storage.boundary import storage_errors
 
 
 class Deletions:
     """Deletes from a store; repositories go by their stored names."""
 
-    def __init__(self, store: RemovalStore) -> None:
+    def __init__(
+        self, store: RemovalStore, *, forget: Callable[[Sequence[Removed]], None] = lambda _: None
+    ) -> None:
+        """``forget`` hears of each wish: memory may hold what the store could not take."""
         self._store = store
+        self._forget = forget
 
     async def manifest(self, repository: RepositoryName, reference: Reference) -> None:
         """Delete a tag alone, or a manifest with all tags that point at it.
@@ -26,7 +31,13 @@ class Deletions:
             ManifestUnknownError: it is not held.
             StorageError: the store failed.
         """
-        if not await asyncio.to_thread(self._remove_manifest, repository, reference):
+        if isinstance(reference, Digest):
+            wished: Removed = RemovedManifest(repository, reference)
+        else:
+            wished = RemovedTag(repository, reference)
+        was_there = await asyncio.to_thread(self._remove_manifest, repository, reference)
+        self._forget([wished])
+        if not was_there:
             raise ManifestUnknownError(repository, str(reference))
 
     async def blob(self, repository: RepositoryName, digest: Digest) -> None:

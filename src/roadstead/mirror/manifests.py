@@ -370,9 +370,10 @@ class Manifests:
         size = fetched.descriptor.size
         elapsed = time.perf_counter() - started
         self._observe(events.Fetched(events.Kind.MANIFEST, size, elapsed, self._upstream.name))
-        await self._keep(repository, fetched)
         self._soundness.expect(parse_manifest(fetched.content, fetched.descriptor.media_type).blobs)
+        # Before it is stored: a removal behind that would not be heard of.
         manifest = self._remember(repository, fetched.descriptor, fetched.content)
+        await self._keep(repository, fetched)
         return replace(manifest, outcome=Outcome.MISS)
 
     async def _fetch_tag(

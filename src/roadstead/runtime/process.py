@@ -138,7 +138,7 @@ async def running(
         gate = make_gate(settings, mirrors)
         stack.push_async_callback(gate.aclose)
         debug_port = await listeners.open_debug(settings, mirrors, board, readiness, gate)
-        deletions = Deletions(store) if settings.storage.can_delete else None
+        deletions = Deletions(store, forget=mirrors.forget) if settings.storage.can_delete else None
         apps = _Apps(settings, mirrors, readiness, observe, report, gate=gate, deletions=deletions)
         upstream_ports = {}
         for name, upstream in settings.upstreams.items():
