@@ -14,6 +14,7 @@ from roadstead.runtime.systemd import InheritedSockets
 from roadstead.simulator import faults
 from roadstead.simulator.faults import RequestKind
 from roadstead.simulator.registry import ScriptedRegistry
+from tests.metadata.opened import until
 from tests.support.rig import APP
 from tests.support.roadstead_process import free_port
 
@@ -155,3 +156,29 @@ async def test_a_unix_socket_stays_where_it_is(mirror: Reloadable, tmp_path: Pat
             client.get("http://mirror/v2/") as response,
         ):
             assert response.headers["X-Which"] == which
+
+
+def _verifications() -> int:
+    names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+    return names.count("BackgroundVerification.run")
+
+
+async def test_one_generation_verifies(
+    mirror: Reloadable, upstream: ScriptedRegistry, client: ClientSession
+) -> None:
+    """The last one stops with its verification at once, however long it has to answer."""
+    release = asyncio.Event()
+    blob = upstream.add_blob(APP, CONTENT)
+    upstream.inject(faults.Stall(after=500_000, release=release), kind=RequestKind.BLOB)
+    verify = 'verify: {schedule: "0 3 1 * *"}'
+    mirror.write(f'http: {{addr: "{mirror.address}"}}', verify)
+    await mirror.generations.reload()
+    async with client.get(f"http://{mirror.address}/v2/{APP}/blobs/{blob.digest}") as response:
+        await response.content.readexactly(400_000)
+        assert _verifications() == 1
+
+        await mirror.generations.reload()
+        await until(lambda: _verifications() == 1)
+
+        release.set()
+        assert len(await response.content.read()) == len(CONTENT) - 400_000

@@ -125,6 +125,8 @@ async def _retire(mirror: Running, stack: AsyncExitStack) -> None:
     mirror.readiness.draining = True
     mirror.listeners.stop_accepting()
     try:
+        # The next generation goes on where this one stops.
+        await mirror.stop_verifying()
         # Clients that reuse a connection within this time are told to open another one, and never
         # meet one that is just being closed.
         await asyncio.sleep(_GRACE_SECONDS)

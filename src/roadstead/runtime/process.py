@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,7 @@ class Running:
     """A started mirror; ``port`` and ``debug_port`` are None where there is no TCP listener.
 
     ``upstream_ports`` are those of single upstreams' own listeners, by upstream.
+    ``stop_verifying`` ends the verification in the background.
     """
 
     mirrors: Mirrors
@@ -67,6 +68,7 @@ class Running:
     upstream_ports: dict[str, int]
     readiness: Readiness
     listeners: Listeners
+    stop_verifying: Callable[[], Awaitable[None]]
     tls: ServerTls | None = None
 
     async def stand_down(self, seconds: float, *, hurry: asyncio.Event) -> None:
@@ -148,7 +150,9 @@ async def running(
         port = await listeners.open(settings.http.address, apps.make(None))
         inherited.report_unclaimed()
         metadata.start(delay_seconds=_METADATA_DELAY_SECONDS)
-        await stack.enter_async_context(verifying(settings, store, mirrors, observe))
+        stop_verifying = await stack.enter_async_context(
+            verifying(settings, store, mirrors, observe)
+        )
         _log.info("Registry configured as a proxy cache to %s", settings.proxy.remoteurl)
         yield Running(
             mirrors=mirrors,
@@ -159,6 +163,7 @@ async def running(
             readiness=readiness,
             tls=tls,
             listeners=listeners,
+            stop_verifying=stop_verifying,
         )
 
 

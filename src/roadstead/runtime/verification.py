@@ -1,8 +1,8 @@
 """Verifies in the background what is held, where the configuration says when."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +16,14 @@ from roadstead.telemetry.events import Observer
 @asynccontextmanager
 async def verifying(
     settings: Settings, store: FilesystemStore, mirrors: Mirrors, observe: Observer
-) -> AsyncIterator[None]:
-    """Run verifications by schedule until the end of the context; none without a schedule."""
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Run verifications by schedule; none without a schedule.
+
+    Until the end of the context, or until what is yielded is called.
+    """
     schedule = settings.verify.schedule
     if not schedule:
-        yield
+        yield _nothing
         return
     # Not needed for the first answer.
     from roadstead.config.cron import next_time  # noqa: PLC0415
@@ -36,9 +39,16 @@ async def verifying(
         observe=observe,
     )
     task = asyncio.create_task(background.run())
-    try:
-        yield
-    finally:
+
+    async def stop() -> None:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.gather(task, return_exceptions=True)
+
+    try:
+        yield stop
+    finally:
+        await stop()
+
+
+async def _nothing() -> None:
+    """Stop what was never started."""

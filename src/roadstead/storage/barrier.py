@@ -118,8 +118,10 @@ class Barrier:
             file.close()
 
     @contextmanager
-    def alone(self, name: str) -> Iterator[None]:
-        """Hold a lock of that name, which only one process can have; do not wait for it.
+    def alone(self, name: str, *, needs_locks: bool = True) -> Iterator[None]:
+        """Hold a lock of that name, which only one can have at a time; do not wait for it.
+
+        With ``needs_locks`` False it is taken for granted where there are none.
 
         Raises:
             StorageBusyError: another one has it.
@@ -131,6 +133,9 @@ class Barrier:
             except BlockingIOError:
                 message = f"{name} is held: another process is doing this"
                 raise StorageBusyError(message) from None
+            except OSError as error:
+                if needs_locks or error.errno not in _NO_LOCKS:
+                    raise
             yield
 
     def _enter(self, kind: int, patience_seconds: float) -> FileIO:

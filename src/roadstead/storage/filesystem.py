@@ -263,6 +263,12 @@ class FilesystemStore:
         with self._barrier.alone("collection.lock"):
             yield
 
+    @contextmanager
+    def verifying(self) -> Iterator[None]:
+        """Be the only one who verifies all of this volume; see VerifiableStore."""
+        with self._barrier.alone("verification.lock", needs_locks=False):
+            yield
+
     def on_removal(self, tell: Callable[[float, Sequence[Removed]], None]) -> None:
         """Tell of each batch of removals; see RemovalStore."""
         self._tell_of_removals.append(tell)

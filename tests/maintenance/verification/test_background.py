@@ -1,10 +1,11 @@
 """Verifying in the background: what is damaged is fetched again, and a stop loses no work."""
 
 import asyncio
+import itertools
 import json
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.simulator.content import SimulatedImage
 from roadstead.storage.base import Damage, Linker
+from roadstead.storage.filesystem import FilesystemStore
 from roadstead.storage.layout import Layout
 from roadstead.telemetry import events
 from tests.support.rig import APP, Rig, make_rig
@@ -158,9 +160,12 @@ async def test_a_stop_is_resumed_where_it_was(tmp_path: Path) -> None:
 async def test_a_stop_in_the_middle_keeps_the_position(tmp_path: Path) -> None:
     """At a rate that would take hours, a cancelled run ends at once and knows how far it was."""
     begun = threading.Event()
+    calls = itertools.count()
 
     def clock() -> float:
-        begun.set()
+        # Once when it is due, and then when it begins.
+        if next(calls):
+            begun.set()
         return NOW
 
     async with make_rig(tmp_path) as rig:
@@ -222,3 +227,25 @@ async def test_a_manifest_is_restored_from_memory_without_upstream(tmp_path: Pat
         await verify(background(rig))
 
         assert Layout(tmp_path).blob(image.manifest_digest).read_bytes() == image.content
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["not-done", "done"])
+async def test_only_one_verifies_at_a_time(tmp_path: Path, *, is_done: bool) -> None:
+    """The next waits for it, and has nothing to do if it came to the end."""
+    waits: list[float] = []
+    with ExitStack() as other:
+
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if is_done:
+                write_position(Layout(tmp_path).verification, Position(completed_at=NOW + 1))
+            other.close()
+
+        async with make_rig(tmp_path) as rig:
+            await hold(rig)
+            other.enter_context(FilesystemStore(tmp_path).verifying())
+
+            await verify(background(rig, sleep=sleep))
+
+            assert waits == [5.0]
+            assert (events.VerificationEnded(NOW) in rig.events) is not is_done

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from roadstead.errors import RoadsteadError, StorageError
+from roadstead.errors import RoadsteadError, StorageBusyError, StorageError
 from roadstead.maintenance.verification.hashing import Pace, StoppedError
 from roadstead.maintenance.verification.position import Position, read_position, write_position
 from roadstead.maintenance.verification.verifier import DamagedData, VerifiableStore, Verifier
@@ -25,6 +25,7 @@ QUARANTINE_SECONDS: Final = 30 * 86400.0
 """What quarantine keeps, so that it can be looked at; the rest goes, oldest first."""
 _SAVE_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 600.0
+_BUSY_SECONDS: Final = 5.0
 _HEALS_AT_ONE_TIME: Final = 2
 _LOGGED_LINKS: Final = 20
 
@@ -77,10 +78,15 @@ class BackgroundVerification:
             raise
 
     async def verify(self) -> None:
-        """Verify everything, or what is left of it; a store in trouble is tried again later."""
+        """Verify everything, or what is left of it; a store in trouble is tried again later.
+
+        Only one does it at a time: the next waits, goes on where that one stopped, and does
+        nothing if it came to the end.
+        """
         loop = asyncio.get_running_loop()
+        due = self._clock()
         while True:
-            work = asyncio.create_task(asyncio.to_thread(self._verify, loop))
+            work = asyncio.create_task(asyncio.to_thread(self._verify_alone, due, loop))
             try:
                 # The thread ends when it is told to, and not before.
                 await asyncio.shield(work)
@@ -89,6 +95,8 @@ class BackgroundVerification:
                 with suppress(StoppedError, RoadsteadError, OSError):
                     await work
                 raise
+            except StorageBusyError:
+                await self._sleep(_BUSY_SECONDS)
             except (StorageError, OSError) as error:
                 _log.error("verification has to wait", extra={"fields": {"error": str(error)}})
                 await self._sleep(_RETRY_SECONDS)
@@ -109,8 +117,13 @@ class BackgroundVerification:
             return read_position(self._state_file)
         return Position()
 
-    def _verify(self, loop: asyncio.AbstractEventLoop) -> None:
-        position = self._position()
+    def _verify_alone(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
+        with self._store.verifying():
+            position = self._position()
+            if position.started_at is not None or (position.completed_at or 0.0) <= due:
+                self._verify(position, loop)
+
+    def _verify(self, position: Position, loop: asyncio.AbstractEventLoop) -> None:
         if position.started_at is None:
             position = replace(
                 position, started_at=self._clock(), after=None, blobs=0, size_bytes=0, damaged=0

@@ -6,6 +6,7 @@ thread.
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -31,6 +32,13 @@ _log = logging.getLogger("roadstead.verification")
 
 class VerifiableStore(BlobStore, RemovalStore, Quarantine, Protocol):
     """What a verification needs of a store."""
+
+    def verifying(self) -> AbstractContextManager[None]:
+        """Be the only one who verifies all of this volume in the background.
+
+        Raises:
+            StorageBusyError: there is another one, of this process or another.
+        """
 
 
 @dataclass(frozen=True, slots=True)
