@@ -5,10 +5,13 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 BLOB_BYTES = 1024 * 1024
 """Size that each sparse blob claims; no space is taken."""
+TAGGED = "tagged/many"
+"""The repository with many tags."""
 _PER_TEAM = 100
 
 
@@ -17,10 +20,16 @@ def repository_name(number: int) -> str:
     return f"team{number // _PER_TEAM:04d}/app{number % _PER_TEAM:02d}"
 
 
-def make_volume(root: Path, *, repositories: int, blobs: int) -> int:
+def tag_name(number: int) -> str:
+    """Return the name of a tag of the repository with many of them."""
+    return f"v{number:05d}"
+
+
+def make_volume(root: Path, *, repositories: int, blobs: int, tags: int) -> int:
     """Make so many repositories with one tagged image of ``blobs`` blobs; return data files.
 
-    Half of them share one layer, as images of one base do.
+    Half of them share one layer, as images of one base do. One repository more, ``TAGGED``, has
+    one small image under ``tags`` tags.
     """
     base = f"{root}/docker/registry/v2"
     for prefix in range(256):
@@ -33,23 +42,26 @@ def make_volume(root: Path, *, repositories: int, blobs: int) -> int:
         for digest in digests:
             _data(base, digest, size=BLOB_BYTES)
         layers = digests if own == blobs else [*digests, shared]
-        manifest = _manifest(layers)
-        top = hashlib.sha256(manifest).hexdigest()
-        _data(base, top, content=manifest)
+        _image(base, repository_name(number), layers, ["latest"])
         count += own + 1
-        _repository(f"{base}/repositories/{repository_name(number)}", top, layers)
-    return count
+    _image(base, TAGGED, [shared], map(tag_name, range(tags)))
+    return count + 1
 
 
-def _repository(path: str, top: str, layers: list[str]) -> None:
+def _image(base: str, repository: str, layers: list[str], tags: Iterable[str]) -> None:
+    manifest = _manifest(layers)
+    top = hashlib.sha256(manifest).hexdigest()
+    _data(base, top, content=manifest)
+    path = f"{base}/repositories/{repository}"
     os.makedirs(f"{path}/_layers/sha256")
     for digest in layers:
         _link(f"{path}/_layers/sha256/{digest}", digest)
     os.makedirs(f"{path}/_manifests/revisions/sha256")
     _link(f"{path}/_manifests/revisions/sha256/{top}", top)
-    os.makedirs(f"{path}/_manifests/tags/latest/index/sha256")
-    _link(f"{path}/_manifests/tags/latest/current", top)
-    _link(f"{path}/_manifests/tags/latest/index/sha256/{top}", top)
+    for tag in tags:
+        os.makedirs(f"{path}/_manifests/tags/{tag}/index/sha256")
+        _link(f"{path}/_manifests/tags/{tag}/current", top)
+        _link(f"{path}/_manifests/tags/{tag}/index/sha256/{top}", top)
 
 
 def _manifest(layers: list[str]) -> bytes:
