@@ -27,6 +27,10 @@ async def mirror(tmp_path: Path, quiet: None) -> AsyncIterator[Running]:
             "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(tmp_path),
             "REGISTRY_LOG_ACCESSLOG_DISABLED": "true",
             "REGISTRY_LOG_LEVEL": "error",
+            "REGISTRY_RETENTION_MAXSIZE": "2GB",
+            "REGISTRY_RETENTION_SCHEDULE": "0 3 * * 0",
+            "REGISTRY_RETENTION_PINS": "[docker.io/library/alpine:*]",
+            "REGISTRY_UPSTREAMS_GHCR_IO_RETENTION_MAXSIZE": "1GB",
         }
         async with running(load(None, environ)) as started:
             yield started
@@ -49,6 +53,25 @@ async def test_status_shows_every_upstream(mirror: Running) -> None:
     assert {upstream["name"] for upstream in document["upstreams"]} >= {"ghcr.io", "quay.io"}
     assert document["flights"] == []
     assert document["served"]["blobs"]["Requests"] == 0
+
+
+async def test_status_shows_how_limits_stand(mirror: Running) -> None:
+    """Used and limit of each, the disk, pins, the last run and the next one."""
+    document = json.loads((await roadstead(mirror, "status", "--json")).output)["retention"]
+    table = (await roadstead(mirror, "status")).output
+
+    assert {one["upstream"]: one["max_bytes"] for one in document["limits"]} == {
+        "": 2 * 10**9,
+        "ghcr.io": 10**9,
+    }
+    assert document["disk"]["total_bytes"] >= document["disk"]["free_bytes"]
+    assert document["shortfall"] is None
+    assert document["next_run"] is not None
+    assert "everything" in table
+    assert "2.0 GB" in table
+    assert "to stay free" in table
+    assert "has not run yet" in table
+    assert "next run in" in table
 
 
 async def test_explain_says_what_would_happen(mirror: Running) -> None:

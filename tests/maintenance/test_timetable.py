@@ -24,6 +24,9 @@ class Runs:
             raise self.error
         self.asked.append((trigger, only))
 
+    async def look_again(self) -> None:
+        """Look at nothing."""
+
     async def __call__(self) -> None:
         """Measure."""
 

@@ -12,6 +12,7 @@ from roadstead.runtime import Running
 from roadstead.simulator.client import PullingClient
 from roadstead.simulator.content import SimulatedImage
 from roadstead.simulator.registry import ScriptedRegistry
+from roadstead.telemetry.probes import ProbeError
 from tests.runtime.started import debug_url_of, started, url_of
 
 KIB = 1024
@@ -173,3 +174,97 @@ async def test_nothing_goes_without_a_limit(
         assert held(tmp_path) == {"app0", "app1", "app2"}
         plan = await call(mirror, client, "/debug/retention/plan")
         assert (plan["images"], plan["freed_bytes"], plan["missing_bytes"]) == ([], 0, 0)
+
+
+async def test_a_limit_that_cannot_hold_is_told_until_it_can(
+    tmp_path: Path, upstream: ScriptedRegistry, client: ClientSession
+) -> None:
+    """In health, readiness and status, but nothing is taken out of service; unpinning ends it."""
+    add_images(upstream, 4)
+    limit = 2 * LAYER + 10 * KIB
+    async with started(
+        upstream, tmp_path, REGISTRY_RETENTION_MAXSIZE=str(limit), **AT_ONCE
+    ) as mirror:
+        space = mirror.readiness.board.space
+        await whole(mirror, client)
+        await pull(mirror, 0)
+        await pull(mirror, 1)
+        await space.check()
+        await call(mirror, client, "/debug/pin", pattern="library/app*")
+        await pull(mirror, 2)
+
+        with pytest.raises(ProbeError, match=r"maxsize cannot hold.*pinned \(\d images, "):
+            await space.check()
+        document = (await status(mirror, client))["retention"]
+        assert document["pins"] == 1
+        assert document["shortfall"]["kept"]["pinned"]["images"] >= 2
+        assert document["shortfall"]["missing_bytes"] > 0
+        (told,) = document["limits"]
+        assert 2 * LAYER < told["used_bytes"] <= told["max_bytes"] == limit
+        async with asyncio.timeout(10):
+            while "retention" not in await _failing(mirror, client, "/debug/health"):
+                await asyncio.sleep(0)
+        assert "retention" in (await _failing(mirror, client, "/readyz"))["failing"]
+        metric = mirror.metrics.render()[0].decode()  # what alerts go by
+        assert "roadstead_retention_missing_bytes 0.0" not in metric
+
+        await call(mirror, client, "/debug/unpin", pattern="library/app*")
+        await space.timetable.tick()
+        await space.check()
+        await pull(mirror, 3)
+        assert "app3" in held(tmp_path)
+        assert (await status(mirror, client))["retention"]["shortfall"] is None
+
+
+async def _failing(mirror: Running, client: ClientSession, path: str) -> dict[str, Any]:
+    """Ask for health or readiness: whatever it says, the mirror serves."""
+    async with client.get(f"{debug_url_of(mirror)}{path}") as response:
+        assert response.status == 200
+        document: dict[str, Any] = await response.json()
+        return document
+
+
+async def test_an_upstream_that_is_full_takes_nothing_from_another(
+    tmp_path: Path, upstream: ScriptedRegistry, client: ClientSession
+) -> None:
+    """What arrives from one is no reason to evict the other's, nor to keep nothing."""
+    add_images(upstream, 2)
+    async with ScriptedRegistry() as other:
+        for number in (0, 1):
+            layers = [bytes([100 + number]) * LAYER]
+            other.add_image(f"team/app{number}", tag="latest", layers=layers)
+        async with started(
+            upstream,
+            tmp_path,
+            REGISTRY_UPSTREAMS_OTHER_REMOTEURL=other.url,
+            REGISTRY_UPSTREAMS_OTHER_RETENTION_MAXSIZE=str(LAYER + 10 * KIB),
+            REGISTRY_PROXY_RETENTION_MAXSIZE=str(4 * LAYER),
+            **AT_ONCE,
+        ) as mirror:
+            await whole(mirror, client)
+            await _pull_named(mirror, "other/team/app0")
+            await pull(mirror, 0)
+            await pull(mirror, 1)
+            assert _held_of(tmp_path, "other/team/*") == {"app0"}
+            await call(mirror, client, "/debug/pin", pattern="other/team/app0")
+            await _pull_named(mirror, "other/team/app1")
+            assert _held_of(tmp_path, "library/*") == {"app0", "app1"}
+            assert _held_of(tmp_path, "other/team/*") == {"app0"}
+
+
+async def _pull_named(mirror: Running, repository: str) -> None:
+    async with PullingClient(url_of(mirror)) as client:
+        assert (await client.pull(repository, "latest")).failure == ""
+    await mirror.mirrors.landed()
+
+
+def _held_of(root: Path, pattern: str) -> set[str]:
+    """List the last components of repositories whose layers are held; configs are no matter."""
+    volume = root / "docker/registry/v2"
+    links = volume.glob(f"repositories/{pattern}/_layers/sha256/*/link")
+    data = {path.parts[-2] for path in volume.glob("blobs/*/*/*/data") if _size(path) >= LAYER}
+    return {link.parts[-5] for link in links if link.parts[-2] in data}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size

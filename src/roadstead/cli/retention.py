@@ -21,6 +21,7 @@ from roadstead.cli.client import (
     call,
     fail,
 )
+from roadstead.cli.limits import span
 from roadstead.cli.sizes import written
 from roadstead.config.duration import parse_age
 from roadstead.config.load import find_configuration, load
@@ -44,8 +45,6 @@ Pattern = Annotated[
 ]
 
 _PLAN = "/debug/retention/plan"
-_DAY_SECONDS = 86400
-_HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +263,4 @@ def _count(things: "int | list[Any]", name: str) -> str:
 
 
 def _ago(at: float) -> str:
-    seconds = max(0.0, time.time() - at)
-    if seconds < _HOUR_SECONDS:
-        return f"{seconds / 60:.0f} min ago"
-    if seconds < 2 * _DAY_SECONDS:
-        return f"{seconds / _HOUR_SECONDS:.0f} h ago"
-    return f"{seconds / _DAY_SECONDS:.0f} d ago"
+    return f"{span(time.time() - at)} ago"

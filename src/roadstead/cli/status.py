@@ -10,10 +10,11 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from roadstead.cli.client import DEFAULT_URL, AsJSON, MirrorUnreachableError, MirrorURL, ask, fail
+from roadstead.cli.limits import describe_retention, limits_table
 
 
 def status(*, mirror: MirrorURL = DEFAULT_URL, as_json: AsJSON = False) -> None:
-    """Show upstreams with their health and remaining pulls, running fetches and totals."""
+    """Show upstreams with health and remaining pulls, running fetches, totals and limits."""
     try:
         document = ask(mirror, "/debug/status")
     except MirrorUnreachableError as error:
@@ -21,11 +22,15 @@ def status(*, mirror: MirrorURL = DEFAULT_URL, as_json: AsJSON = False) -> None:
     if as_json:
         typer.echo(json.dumps(document, indent=2))
         return
-    console = Console()
-    console.print(_upstreams(document["upstreams"], time.time()))
+    console, now = Console(), time.time()
+    console.print(_upstreams(document["upstreams"], now))
     if document["flights"]:
         console.print(_flights(document["flights"]))
     console.print(_served(document["served"]))
+    if document["retention"]["limits"]:
+        console.print(limits_table(document["retention"]))
+    for line in describe_retention(document["retention"], now):
+        console.print(line, highlight=False)
     console.print(describe_metadata(document["metadata"]))
 
 

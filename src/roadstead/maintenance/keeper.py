@@ -36,8 +36,8 @@ _ROUNDS: Final = 4
 
 Value = TypeVar("Value")
 
-Free = Callable[[Sequence[Wish]], Awaitable[int]]
-"""Evicts; returns how many bytes that freed. Raises MetadataError or StorageError."""
+Free = Callable[[Sequence[Wish], int], Awaitable[bool]]
+"""Evicts so that so many bytes fit; says whether anything went. MetadataError, StorageError."""
 
 
 class SpaceReservation:
@@ -128,7 +128,7 @@ class LimitKeeper:
         promise = Promise(digest, self._names.upstream(repository))
         # From now on a partial file of the same digest does not count beside it.
         self._promises.add(promise)
-        if await self._raise_to(promise, size_bytes):
+        if await self._raise_to(repository, promise, size_bytes):
             return SpaceReservation(self, repository, promise)
         self._promises.close(promise)
         self._report_not_kept(repository, digest, size_bytes)
@@ -136,18 +136,22 @@ class LimitKeeper:
 
     async def _grow(self, repository: RepositoryName, promise: Promise, size_bytes: int) -> bool:
         more = max(size_bytes, promise.size_bytes + _STEP_BYTES)
-        if await self._raise_to(promise, more) or await self._raise_to(promise, size_bytes):
-            return True
+        for wanted in (more, size_bytes):
+            if await self._raise_to(repository, promise, wanted):
+                return True
         self._report_not_kept(repository, promise.digest, size_bytes)
         return False
 
-    async def _raise_to(self, promise: Promise, size_bytes: int) -> bool:
+    async def _raise_to(
+        self, repository: RepositoryName, promise: Promise, size_bytes: int
+    ) -> bool:
         """Promise so much in all, evicting first if need be; False if there is no room."""
         more_bytes = size_bytes - promise.size_bytes
         async with self._turn:
             for _ in range(_ROUNDS):
                 try:
                     measured = await self._measure(more_bytes=more_bytes)
+                    measured = measured.concerning(repository)
                     if self._closing or not measured.is_known:
                         return False
                     if fits(measured.parts, measured.volume, self._rules, more_bytes):
@@ -165,7 +169,7 @@ class LimitKeeper:
         parts, volume = measured.parts, measured.volume
         if not can_ever_fit(parts, volume, self._rules, size_bytes):
             return False
-        return await self._free(wishes_for(parts, volume, self._rules, more_bytes)) > 0
+        return await self._free(wishes_for(parts, volume, self._rules, more_bytes), more_bytes)
 
     def _look_ahead(self, measured: Measured) -> None:
         wishes = wishes_ahead(measured.parts, measured.volume, self._rules)
@@ -183,7 +187,7 @@ class LimitKeeper:
     async def _evict_ahead(self, wishes: Callable[[Measured], Sequence[Wish]]) -> None:
         try:
             measured = await self._measure()
-            await self._free(wishes(measured))
+            await self._free(wishes(measured), 0)
         except (MetadataError, StorageError) as error:
             _log.warning("nothing could be evicted", extra={"fields": {"error": str(error)}})
 

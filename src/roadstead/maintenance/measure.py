@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from roadstead.errors import MetadataError
@@ -11,6 +11,7 @@ from roadstead.maintenance.names import ImageNames
 from roadstead.maintenance.promises import Promises, Snapshot
 from roadstead.metadata.base import Metadata
 from roadstead.metadata.records import EVERYTHING
+from roadstead.oci.reference import RepositoryName
 from roadstead.storage.disk import Disk
 from roadstead.telemetry import events
 from roadstead.telemetry.events import EvictionReason
@@ -37,6 +38,11 @@ class Measured:
     volume: Volume
     parts: tuple[Part, ...]
     is_known: bool = True
+
+    def concerning(self, repository: RepositoryName) -> "Measured":
+        """Leave out the limits of upstreams that a repository does not belong to."""
+        parts = tuple(part for part in self.parts if repository in part.scope)
+        return replace(self, parts=parts)
 
 
 class Measure:

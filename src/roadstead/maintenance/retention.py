@@ -14,6 +14,7 @@ from roadstead.maintenance.names import ImageNames
 from roadstead.maintenance.pinning import Pins, read_pins
 from roadstead.maintenance.plan import Plan, Usage, Wish
 from roadstead.maintenance.planner import Planner, make_plan, take_unneeded
+from roadstead.maintenance.shortfall import Shortfall, shortfall_of
 from roadstead.metadata.base import Metadata
 from roadstead.telemetry import events
 from roadstead.telemetry.events import EvictionReason
@@ -24,6 +25,9 @@ _ROUNDS: Final = 8
 """Plans in one run; more than one is needed where upstreams share data."""
 _UNNEEDED_SHARE: Final = 100
 """How much longer than a search for what nobody needs the pause behind it is."""
+_VAIN_SHARE: Final = 20
+"""The same behind a plan in vain that took so long:"""
+_LONG_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,10 @@ class Retention:
         self._clock = clock
         self._timer = timer
         self._unneeded_due = 0.0
+        self._look_due = 0.0
         self.last: Run | None = None
+        self.shortfall: Shortfall | None = None
+        """Set while a limit cannot hold."""
 
     async def whole(self) -> Metadata:
         """Return the database.
@@ -135,8 +142,8 @@ class Retention:
         """Say what the next run would do; raises MetadataError or StorageError."""
         return await self.plan(await self._overdue())
 
-    async def free(self, wishes: Sequence[Wish]) -> bool:
-        """Make room now, but not in vain: nothing goes if what must go cannot.
+    async def free(self, wishes: Sequence[Wish], more_bytes: int = 0) -> bool:
+        """Make room for ``more_bytes`` now, but not in vain: nothing goes if too little can.
 
         Returns whether anything went.
 
@@ -144,16 +151,43 @@ class Retention:
             MetadataError: nothing can be planned.
             StorageError: the store cannot be written.
         """
+        if not wishes or self._is_vain(wishes, more_bytes):
+            return False
         run = _Runs("room", self._clock())
-        if wishes:
-            plan = await self.plan(wishes, thorough=False)
-            if plan.missing_bytes:
-                plan = await self.plan(wishes)
-            run.missing_bytes = plan.missing_bytes
-            if not plan.missing_bytes:
-                run.add(await self.apply(plan))
+        plan = await self.plan(wishes, thorough=False)
+        if plan.missing_bytes:
+            plan = await self.plan(wishes)
+        self._note(
+            shortfall_of(plan, wishes, more_bytes=more_bytes, at=run.at),
+            ends=self.shortfall is not None and self.shortfall.concerns(wishes, more_bytes),
+            seconds=run.elapsed,
+        )
+        run.missing_bytes = plan.missing_bytes
+        if not plan.missing_bytes:
+            run.add(await self.apply(plan))
         self._finish(run)
         return run.done.images + run.done.blobs > 0
+
+    async def look_again(self) -> None:
+        """Find out whether a limit that could not hold can hold now; changes nothing.
+
+        Raises:
+            MetadataError: nothing can be planned.
+            StorageError: the disk cannot be looked at.
+        """
+        short = self.shortfall
+        if short is None or time.perf_counter() < self._look_due:
+            return
+        started = time.perf_counter()
+        measured = await self._measure(more_bytes=short.more_bytes, anew=True)
+        wanted = wishes_for(measured.parts, measured.volume, self._rules, short.more_bytes)
+        wishes = [one for one in wanted if (one.reason, one.scope) in short.kinds]
+        plan = await self.plan(wishes)
+        seconds = time.perf_counter() - started
+        found = shortfall_of(plan, wishes, more_bytes=short.more_bytes, at=short.at)
+        self._note(found, ends=True, seconds=seconds)
+        if self.shortfall is None:
+            self._observe(events.RetentionRan("watch", self._clock(), seconds, 0))
 
     async def run(self, trigger: str, *, only: EvictionReason | None = None) -> Run:
         """Do all that the limits ask for; of that ``only`` what has one reason.
@@ -166,6 +200,11 @@ class Retention:
         for _ in range(_ROUNDS):
             wishes = [one for one in await self._overdue() if only in (None, one.reason)]
             plan = await self.plan(wishes)
+            self._note(
+                shortfall_of(plan, wishes, at=run.at),
+                ends=self.shortfall is not None and self.shortfall.is_ended_by_run(only),
+                seconds=run.elapsed,
+            )
             run.missing_bytes = plan.missing_bytes
             done = await self.apply(plan)
             run.add(done)
@@ -204,17 +243,41 @@ class Retention:
                 wishes.append(Wish(EvictionReason.TTL, scope, pulled_before=pulled_before))
         return wishes
 
+    def _is_vain(self, wishes: Sequence[Wish], more_bytes: int) -> bool:
+        """Say whether the same was planned in vain a moment ago, and planning takes long here."""
+        short = self.shortfall
+        if short is None or time.perf_counter() >= self._look_due:
+            return False
+        return short.concerns(wishes, more_bytes)
+
+    def _note(self, short: Shortfall | None, *, ends: bool, seconds: float) -> None:
+        """Remember whether a limit cannot hold; log when that begins and, if this ``ends`` it, so.
+
+        ``seconds`` is how long it took to find out.
+        """
+        before = self.shortfall
+        if short is not None:
+            if before is None:
+                _log.warning("a limit cannot hold", extra={"fields": {"reason": str(short)}})
+            self.shortfall = short
+            pause = seconds * _VAIN_SHARE if seconds > _LONG_SECONDS else 0
+            self._look_due = time.perf_counter() + pause
+        elif before is not None and ends:
+            _log.warning("the limits can hold again")
+            self.shortfall = None
+
     def _finish(self, run: "_Runs") -> Run:
         self.last = last = Run(
             trigger=run.trigger,
             at=run.at,
-            seconds=time.perf_counter() - run.started,
+            seconds=run.elapsed,
             images=run.done.images,
             blobs=run.done.blobs,
             freed_bytes=run.done.freed_bytes,
             missing_bytes=run.missing_bytes,
         )
-        self._observe(events.RetentionRan(last.trigger, last.at, last.seconds, last.missing_bytes))
+        missing = self.shortfall.missing_bytes if self.shortfall is not None else 0
+        self._observe(events.RetentionRan(last.trigger, last.at, last.seconds, missing))
         fields = {
             "trigger": last.trigger,
             "seconds": round(last.seconds, 3),
@@ -224,8 +287,7 @@ class Retention:
         }
         if last.missing_bytes:
             fields["missing_bytes"] = last.missing_bytes
-            _log.warning("a limit cannot hold: too much is protected", extra={"fields": fields})
-        elif last.blobs or last.trigger != "room":
+        if last.blobs or last.trigger != "room":
             _log.info("retention has run", extra={"fields": fields})
         return last
 
@@ -239,6 +301,11 @@ class _Runs:
         self.started = time.perf_counter()
         self.done = Evicted()
         self.missing_bytes = 0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began."""
+        return time.perf_counter() - self.started
 
     def add(self, done: Evicted) -> None:
         self.done.images += done.images

@@ -29,6 +29,9 @@ class Runs(Protocol):
     async def run(self, trigger: str, *, only: EvictionReason | None = None) -> object:
         """Run; of all that is asked for, ``only`` what has one reason."""
 
+    async def look_again(self) -> None:
+        """Find out whether a limit that could not hold can now."""
+
 
 def hourly(after: float) -> float:
     """Return the next full hour: when to look for what is too old if nobody says when."""
@@ -95,6 +98,7 @@ class Timetable:
                 await self._retention.run("watch", only=EvictionReason.MINFREE)
             else:
                 await self._measure()
+            await self._retention.look_again()
         except MetadataError as error:
             # It is being opened or rebuilt, or in trouble, which it says itself.
             _log.debug("retention has to wait", extra={"fields": {"error": str(error)}})

@@ -15,7 +15,7 @@ from roadstead.config.schema_health import HealthSettings
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Exchange, ExchangeLog, LogAgain
 from roadstead.telemetry.exchanges import AccessLog, ResponseLog
-from roadstead.telemetry.health import Check
+from roadstead.telemetry.health import Check, Probe
 from roadstead.telemetry.lineformat import renderer
 from roadstead.telemetry.linewriter import LineWriter
 from roadstead.telemetry.logs import LEVELS, LineHandler, LogStyle, install
@@ -88,11 +88,13 @@ def log_to_stderr(log: LogSettings, instance_id: str) -> tuple[LineWriter, dict[
 
 
 def make_checks(
-    health: HealthSettings, store: FilesystemStore, watch: StorageWatch
+    health: HealthSettings, store: FilesystemStore, watch: StorageWatch, retention: Probe
 ) -> Sequence[Check]:
-    """Make the checks of the ``health`` section, and the one of writing that is always there."""
+    """Make the checks of the ``health`` section, and those of store and limits, always there."""
     writing = Check(name="storage", probe=partial(watch.probe, store.check_writing), is_vital=False)
-    checks = [writing]
+    # It only looks at what is known.
+    limits = Check(name="retention", probe=retention, interval_seconds=1, is_vital=False)
+    checks = [writing, limits]
     checks += [
         Check(
             name=check.file,

@@ -129,7 +129,7 @@ async def running(
         )
         await stack.enter_async_context(following_removals(store, mirrors))
         await stack.enter_async_context(keeping_space(space, mirrors))
-        health = HealthMonitor(make_checks(settings.health, store, watch))
+        health = HealthMonitor(make_checks(settings.health, store, watch, space.check))
         health.start()
         stack.push_async_callback(health.aclose)
         inherited = inherited or InheritedSockets([])

@@ -12,22 +12,32 @@ from typing import Any
 from roadstead.config.cron import next_time
 from roadstead.config.schema import Settings
 from roadstead.config.schema_retention import UpstreamRetentionSettings
+from roadstead.errors import MetadataError, StorageError
 from roadstead.maintenance.adoption import DEFAULT_TTL_SECONDS, adopt_schedule
 from roadstead.maintenance.evictor import Evictor
 from roadstead.maintenance.keeper import LimitKeeper
-from roadstead.maintenance.limits import DEFAULT_MIN_FREE, Limits, MinFree, RetentionRules
-from roadstead.maintenance.measure import Measure
+from roadstead.maintenance.limits import (
+    DEFAULT_MIN_FREE,
+    Limits,
+    MinFree,
+    RetentionRules,
+    Volume,
+)
+from roadstead.maintenance.measure import Measure, Measured
 from roadstead.maintenance.names import ImageNames
 from roadstead.maintenance.plan import Usage
 from roadstead.maintenance.promises import Promises
 from roadstead.maintenance.retention import Retention
+from roadstead.maintenance.shortfall import Shortfall
 from roadstead.maintenance.steering import Steering
 from roadstead.maintenance.timetable import NextTime, Timetable, hourly
 from roadstead.metadata.base import Metadata
+from roadstead.metadata.records import EVERYTHING
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.runtime.plan import default_name, plan_upstreams
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry.events import Observer
+from roadstead.telemetry.probes import ProbeError
 
 
 @dataclass(slots=True)
@@ -51,22 +61,76 @@ class KeptSpace:
     names: ImageNames
     keeper: LimitKeeper
     retention: Retention
+    measure: Measure
     timetable: Timetable
     steering: Steering
     usage: CurrentUsage
 
-    def document(self) -> dict[str, Any]:
-        """Say how it stands, for ``roadstead status``."""
-        last = self.retention.last
+    async def document(self) -> dict[str, Any]:
+        """Say how it stands, for ``roadstead status``; measures anew, if that can be done."""
+        last, short = self.retention.last, self.retention.shortfall
+        try:
+            measured = await self.measure()
+        except StorageError:
+            measured = None
         return {
             "limits": [
-                {"upstream": upstream, "max_bytes": limits.max_bytes}
+                {
+                    "upstream": upstream,
+                    "max_bytes": limits.max_bytes,
+                    "used_bytes": self._used_bytes(upstream, measured),
+                }
                 for upstream, limits in (("", self.rules.everything), *self.rules.upstreams.items())
                 if limits.max_bytes
             ],
+            "disk": None if measured is None else self._disk(measured.volume),
+            "pins": await self._count_pins(),
+            "shortfall": None if short is None else _shortfall(short),
             "next_run": self.timetable.next_run,
             "last_run": None if last is None else asdict(last),
         }
+
+    async def check(self) -> None:
+        """Be the health check ``retention``.
+
+        Raises:
+            ProbeError: a limit cannot hold.
+        """
+        if self.retention.shortfall is not None:
+            raise ProbeError(str(self.retention.shortfall))
+
+    def _used_bytes(self, upstream: str, measured: Measured | None) -> int | None:
+        """Return what counts against a limit; None while the database cannot say it."""
+        scope = self.names.scope(upstream) if upstream else EVERYTHING
+        parts = measured.parts if measured is not None else ()
+        used = (one.held_bytes + one.promised_bytes for one in parts if one.scope == scope)
+        return next(used, None)
+
+    def _disk(self, volume: Volume) -> dict[str, int]:
+        return {
+            "total_bytes": volume.total_bytes,
+            "free_bytes": volume.free_bytes,
+            "min_free_bytes": self.rules.min_free.of(volume.total_bytes),
+        }
+
+    async def _count_pins(self) -> int | None:
+        """Count pins, of the configuration and by command; None while that cannot be known."""
+        try:
+            return len((await self.steering.pins())["pins"])
+        except MetadataError:
+            return None
+
+
+def _shortfall(short: Shortfall) -> dict[str, Any]:
+    return {
+        "reason": str(short),
+        "found_at": short.at,
+        "missing_bytes": short.missing_bytes,
+        "kept": {
+            str(why): {"images": kept.images, "bytes": kept.size_bytes}
+            for why, kept in short.kept.items()
+        },
+    }
 
 
 def keep_space(
@@ -122,6 +186,7 @@ def keep_space(
             observe=observe,
         ),
         retention=retention,
+        measure=measure,
         timetable=Timetable(
             rules=rules,
             retention=retention,

@@ -23,7 +23,7 @@ class StatusBoard:
     space: KeptSpace
     upstreams: dict[str, FailoverUpstream] = field(default_factory=dict)
 
-    def document(self, mirrors: Mirrors) -> Mapping[str, Any]:
+    async def document(self, mirrors: Mirrors) -> Mapping[str, Any]:
         """Return what is known now, as JSON can write it; no secret is in it."""
         return {
             "version": __version__,
@@ -33,7 +33,7 @@ class StatusBoard:
             ],
             "flights": [asdict(report) for report in mirrors.running()],
             "metadata": asdict(self.metadata.status()),
-            "retention": self.space.document(),
+            "retention": await self.space.document(),
             "served": {
                 "blobs": self.metrics.proxy_totals(Kind.BLOB),
                 "manifests": self.metrics.proxy_totals(Kind.MANIFEST),

@@ -21,7 +21,7 @@ class DebugApp:
         variables: Callable[[], Mapping[str, Any]],
         metrics: Callable[[], tuple[bytes, str]],
         metrics_path: str | None,
-        status: Callable[[], Mapping[str, Any]],
+        status: Callable[[], Awaitable[Mapping[str, Any]]],
         explain: Callable[[str], Awaitable[Mapping[str, Any]]],
         steering: SteeringCalls,
     ) -> None:
@@ -62,7 +62,7 @@ class DebugApp:
             case "/debug/vars":
                 return _json(self._variables())
             case "/debug/status":
-                return _json(self._status())
+                return _json(await self._status())
             case "/debug/explain":
                 return await self._explanation(request.query.get("reference", ""))
             case _:
