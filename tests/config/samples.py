@@ -57,6 +57,7 @@ SAMPLES: Final = {
     "http.debug.addr": ":5001",
     "http.debug.prometheus.enabled": "true",
     "http.debug.prometheus.path": "/m",
+    "http.debug.prometheus.classes.ours[0]": "ghcr.io/org/**",
     "health.storagedriver.enabled": "true",
     "health.storagedriver.interval": "1h30m",
     "health.storagedriver.threshold": "3",

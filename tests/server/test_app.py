@@ -12,7 +12,8 @@ from roadstead.server.endpoints import Endpoint
 from roadstead.server.incoming import Incoming
 from roadstead.server.listener import Listener
 from roadstead.server.registry import RegistryHandlers
-from roadstead.telemetry.events import Event, Exchange, RequestEnded, RequestStarted, Whole
+from roadstead.telemetry.answered import Exchange, Whole
+from roadstead.telemetry.events import Event, RequestEnded, RequestStarted
 from tests.support.rig import APP, Rig
 
 

@@ -12,8 +12,10 @@ import pytest
 from aiohttp import ClientSession, web
 
 from roadstead.server.access.networks import Networks
+from roadstead.server.connection import RequestHandler
 from roadstead.server.limits import Guard, LimitRules, connections_for, raise_descriptor_limit
 from roadstead.server.listener import Listener
+from roadstead.telemetry.events import Event, Observer, Refusal, Refused, ignore
 from tests.support.clock import Clock
 
 REFUSED = b"HTTP/1.0 400 Bad Request\r\n"
@@ -49,7 +51,8 @@ def open_one(
 
 def test_one_client_has_its_share() -> None:
     """More connections of one address are refused, others' are not."""
-    guard = Guard(LimitRules(connections=8, per_client=2))
+    told: list[Event] = []
+    guard = Guard(LimitRules(connections=8, per_client=2), observe=told.append)
     mine = [open_one(guard) for _ in range(3)]
 
     assert [wire is not None for wire in mine] == [True, True, False]
@@ -58,7 +61,8 @@ def test_one_client_has_its_share() -> None:
     guard.closed(mine[0])
     guard.closed(mine[0])
     assert open_one(guard) is not None
-    assert (guard.open_connections, guard.refused_connections) == (3, 1)
+    assert guard.open_connections == 3
+    assert told == [Refused(Refusal.CLIENT_CONNECTIONS)]
 
 
 def test_a_client_of_ipv6_is_its_network() -> None:
@@ -88,7 +92,8 @@ def test_by_default_one_address_may_have_most() -> None:
 
 def test_who_is_idle_for_longest_makes_room() -> None:
     """Full is full only when every connection has a request under way."""
-    guard = Guard(LimitRules(connections=3))
+    told: list[Event] = []
+    guard = Guard(LimitRules(connections=3), observe=told.append)
     wires = [
         open_one(guard, f"192.0.2.{number}", idle_since=since)
         for number, since in enumerate((None, 7.0, 5.0, None, None, None))
@@ -96,18 +101,21 @@ def test_who_is_idle_for_longest_makes_room() -> None:
 
     assert [wire is not None for wire in wires] == [True, True, True, True, True, False]
     assert [wire.aborted for wire in wires if wire] == [False, True, True, False, False]
-    assert (guard.open_connections, guard.refused_connections) == (3, 1)
+    assert guard.open_connections == 3
+    assert told == [Refused(Refusal.CONNECTIONS)]
 
 
 def test_requests_are_counted_over_time() -> None:
     """A pull may ask many things at once; who goes on like that is told to wait."""
     clock = Clock()
-    guard = Guard(LimitRules(connections=8, requests_per_second=2), clock=clock)
+    told: list[Event] = []
+    rules = LimitRules(connections=8, requests_per_second=2)
+    guard = Guard(rules, observe=told.append, clock=clock)
 
     assert sum(guard.may_ask(None) for _ in range(100)) == 20
     clock.advance(5.0)
     assert sum(guard.may_ask(None) for _ in range(100)) == 10
-    assert guard.refused_requests == 170
+    assert told == [Refused(Refusal.CLIENT_RATE)] * 170
 
 
 def test_descriptors_decide_how_many_connections() -> None:
@@ -134,9 +142,13 @@ async def _hello(_request: web.BaseRequest) -> web.StreamResponse:
 
 
 @contextlib.asynccontextmanager
-async def listening(handler: Any = _hello, **rules: Any) -> AsyncIterator[tuple[int, Guard]]:  # noqa: ANN401 - those of LimitRules
+async def listening(
+    handler: RequestHandler = _hello,
+    observe: Observer = ignore,
+    **rules: Any,  # noqa: ANN401 - those of LimitRules
+) -> AsyncIterator[tuple[int, Guard]]:
     """Serve under limits; give the port and the guard."""
-    guard = Guard(LimitRules(**rules))
+    guard = Guard(LimitRules(**rules), observe=observe)
     listener = Listener(handler, drain_seconds=0.1, guard=guard)
     port = await listener.listen_tcp("127.0.0.1", 0)
     try:
@@ -272,13 +284,14 @@ async def test_what_is_not_http_gets_a_short_answer(
 
 async def test_too_many_requests_are_told_to_wait() -> None:
     """With the code of the spec, and a wait that is short for clients that sleep."""
-    async with listening(requests_per_second=0.1) as (port, guard):
+    told: list[Event] = []
+    async with listening(requests_per_second=0.1, observe=told.append) as (port, _):
         answers = [await exchange(port, request()) for _ in range(2)]
 
     assert answers[0].startswith(b"HTTP/1.1 200")
     assert answers[1].startswith(b"HTTP/1.1 429")
     assert b"Retry-After: 1" in answers[1]
-    assert guard.refused_requests == 1
+    assert told == [Refused(Refusal.CLIENT_RATE)]
 
 
 async def test_a_client_over_its_share_finds_the_door_shut() -> None:

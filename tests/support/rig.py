@@ -32,7 +32,8 @@ from roadstead.server.registry import RegistryHandlers
 from roadstead.simulator.content import SimulatedImage
 from roadstead.simulator.registry import ScriptedRegistry
 from roadstead.storage.filesystem import FilesystemStore
-from roadstead.telemetry.events import Event, Exchange, Repeated, Served, Whole, on_loop
+from roadstead.telemetry.answered import Exchange, Whole
+from roadstead.telemetry.events import Event, Repeated, Served, on_loop
 from roadstead.upstream.base import Upstream
 from roadstead.upstream.client import RegistryUpstream
 from roadstead.upstream.credentials import CredentialSource

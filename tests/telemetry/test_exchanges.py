@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from roadstead.telemetry.events import Exchange, Outcome
+from roadstead.telemetry.answered import Exchange
+from roadstead.telemetry.events import Outcome
 from roadstead.telemetry.exchanges import AccessLog, ResponseLog
 from roadstead.telemetry.lineformat import Format, renderer
 from tests.telemetry.lines import parse_text

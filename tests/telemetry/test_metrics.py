@@ -20,7 +20,11 @@ _ALL_EVENTS: tuple[Event, ...] = (
     events.Stored(Kind.BLOB, 100),
     events.FlightStarted(40),
     events.FlightEnded("UpstreamTimeoutError"),
+    events.ReadersChanged(1),
     events.TransferResumed(50),
+    events.UpstreamAsked("docker.io", events.CallKind.MANIFEST, 0.2, "UpstreamTimeoutError"),
+    events.Refused(events.Refusal.CLIENT_RATE),
+    events.RequestFailed("ManifestUnknownError"),
     events.UpstreamFailed("registry.example", "UpstreamTimeoutError"),
     events.BudgetSeen("docker.io", "anonymous", 100, 80, 1_700_000_000.0),
     events.EndpointMarked("docker.io", "registry.example", healthy=True),
@@ -79,21 +83,26 @@ def test_every_event_is_counted(metrics: Metrics) -> None:
 @pytest.mark.parametrize(("method", "sent"), [("GET", 100), ("HEAD", 0)])
 def test_a_repeated_request_counts_as_any_other(kind: Kind, method: str, sent: int) -> None:
     """One event for a repeated request changes what its four would have changed."""
-    whole, folded = (Metrics(version="1.2.3", storage_driver="filesystem") for _ in range(2))
+    whole, folded = (
+        Metrics(version="1.2.3", storage_driver="filesystem", classify=lambda name: name[:4])
+        for _ in range(2)
+    )
     for event in (
         events.CacheAsked(hit=True),
         events.RequestStarted(kind),
-        events.Served(kind, Outcome.HIT, 100, sent),
+        events.Served(kind, Outcome.HIT, 100, sent, "ghcr.io", "ghcr.io/org/app"),
         events.RequestEnded(kind, method, 200, 0.003, 0, sent),
     ):
         whole(event)
-    folded(events.Repeated(kind, method, 100, sent, 0.003))
+    folded(events.Repeated(kind, method, 100, sent, 0.003, "ghcr.io", "ghcr.io/org/app"))
 
     def counted(metrics: Metrics) -> dict[str, float]:
         ours = ("registry_", "roadstead_")
         return {name: value for name, value in samples(metrics).items() if name.startswith(ours)}
 
     assert counted(folded) == counted(whole)
+    assert counted(folded) == counted(whole)
+    assert folded.proxy_totals(kind) == whole.proxy_totals(kind)
 
 
 def test_scrape_is_prometheus_text(metrics: Metrics) -> None:
@@ -134,6 +143,19 @@ def test_outcome_is_hit_or_miss(metrics: Metrics, outcome: Outcome, *, is_hit: b
     assert found['registry_proxy_pushed_bytes_total{type="manifest"}'] == 60
     assert found['registry_proxy_requests_total{type="blob"}'] == 0
     assert found[f'roadstead_requests_total{{kind="manifest",outcome="{outcome}"}}'] == 1
+
+
+def test_hit_ratio_and_saved_bytes_of_an_upstream(metrics: Metrics) -> None:
+    """What was served and what that cost stand under the upstream, the former by class too."""
+    hit = events.Served(Kind.BLOB, Outcome.HIT, 100, 60, "ghcr.io", "ghcr.io/org/app")
+    for event in (hit, hit, events.Fetched(Kind.BLOB, 100, 0.2, "ghcr.io")):
+        metrics(event)
+
+    found = samples(metrics)
+    labels = 'class="other",outcome="hit",upstream="ghcr.io"'
+    assert found[f"roadstead_pulls_total{{{labels}}}"] == 2
+    assert found['roadstead_served_bytes_total{class="other",upstream="ghcr.io"}'] == 120
+    assert found['roadstead_fetched_bytes_total{kind="blob",upstream="ghcr.io"}'] == 100
 
 
 def test_fetched_and_stored_bytes(metrics: Metrics) -> None:

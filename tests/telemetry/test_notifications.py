@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from roadstead.oci.mediatype import OCI_INDEX, OCTET_STREAM
-from roadstead.telemetry.events import Exchange
+from roadstead.telemetry.answered import Exchange
 from roadstead.telemetry.notifications import Ignored, Source, envelope, event_of
 
 _AT = datetime(2026, 11, 24, 12, 30, 0, 5, UTC)

@@ -166,12 +166,16 @@ async def test_health_is_told(registry: ScriptedRegistry, elsewhere: ScriptedReg
 
     assert (first.endpoint, first.healthy, first.next_probe_seconds) == (registry.host, False, 1.0)
     assert (second.endpoint, second.healthy) == (elsewhere.host, True)
-    assert pool.events == [
+    marks = [event for event in pool.events if isinstance(event, events.EndpointMarked)]
+    assert marks == [
         events.EndpointMarked("docker.io", registry.host, healthy=True),
         events.EndpointMarked("docker.io", elsewhere.host, healthy=True),
         events.EndpointMarked("docker.io", registry.host, healthy=False),
         events.EndpointMarked("docker.io", registry.host, healthy=True),
     ]
+    asked = [event for event in pool.events if isinstance(event, events.UpstreamAsked)]
+    assert {one.kind for one in asked} == {events.CallKind.MANIFEST_HEAD}
+    assert [one.error for one in asked] == ["UpstreamUnavailableError", None, None]
 
 
 async def test_absence_is_no_fault(registry: ScriptedRegistry, elsewhere: ScriptedRegistry) -> None:

@@ -81,6 +81,13 @@ HTTP = (
     Key("http.debug.addr", _WORKS, "the second listener, for operators; empty is off"),
     Key("http.debug.prometheus.enabled", _WORKS, "metrics on the debug listener"),
     Key("http.debug.prometheus.path", _WORKS, "where"),
+    Key(
+        "http.debug.prometheus.classes.*[]",
+        _WORKS,
+        "classes of repositories that metrics tell apart, as patterns such as `ghcr.io/org/**`; "
+        "the first that matches counts, and `other` is the rest; without any, `library` is "
+        "`docker.io/library/*`",
+    ),
     Key("http.host", _WORKS, "scheme and host of the URLs in notifications; else as clients ask"),
     Key("http.secret", _ACCEPTED, "only signs the state of uploads, which a mirror has not"),
     Key("http.relativeurls", _ACCEPTED, "only shapes URLs of uploads", "false"),

@@ -24,6 +24,8 @@ LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CLASS = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_MOST_CLASSES = 20
 _PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 
 ClientAuth: TypeAlias = Literal[
@@ -79,6 +81,19 @@ def _route(value: str) -> str:
         message = "is not a URL path"
         raise UnusableValueError(message, fix="begin it with a slash, such as /metrics")
     return value
+
+
+def _class_names(classes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Check the names of classes: each is a label, and makes series of its own."""
+    if len(classes) > _MOST_CLASSES:
+        message = f"has {len(classes)} classes, and each makes series of its own"
+        raise UnusableValueError(message, fix=f"use {_MOST_CLASSES} or fewer")
+    for name in classes:
+        if _CLASS.fullmatch(name) is None or name == "other":
+            message = f"has an unusable name of a class: {name!r}"
+            fix = "use lower-case letters, digits and hyphens; other is what no class matches"
+            raise UnusableValueError(message, fix=fix)
+    return classes
 
 
 def _location(value: str) -> str:
@@ -172,6 +187,7 @@ class PrometheusSettings(Section):
 
     enabled: bool = False
     path: Annotated[str, AfterValidator(_route)] = "/metrics"
+    classes: Annotated[dict[str, Texts], AfterValidator(_class_names)] = Field(default_factory=dict)
 
 
 class DebugSettings(Section):

@@ -57,8 +57,15 @@ class FlightReport:
 class Flight:
     """A fetch as its readers see it."""
 
-    def __init__(self, digest: Digest, repository: RepositoryName) -> None:
+    def __init__(
+        self,
+        digest: Digest,
+        repository: RepositoryName,
+        *,
+        observe: events.Observer = events.ignore,
+    ) -> None:
         self.digest = digest
+        self._observe = observe
         self.began_at = time.time()
         self.repositories = {repository}
         self._loop = asyncio.get_running_loop()
@@ -91,6 +98,7 @@ class Flight:
             RoadsteadError: upstream refused, or the store cannot take it.
         """
         self._readers += 1
+        self._observe(events.ReadersChanged(1))
         try:
             while (file := self._progress.file) is None:
                 await self._next_news()
@@ -131,6 +139,7 @@ class Flight:
     def leave(self) -> None:
         """Be one reader less."""
         self._readers -= 1
+        self._observe(events.ReadersChanged(-1))
         self._close_if_unused()
 
     def publish(self, progress: Progress) -> None:
@@ -262,7 +271,7 @@ class Flights:
             message = "the mirror is stopping"
             raise StorageUnavailableError(message)
         loop = asyncio.get_running_loop()
-        flight = Flight(digest, repository)
+        flight = Flight(digest, repository, observe=self._observe)
         pump = Pump(
             digest=digest,
             upstream=transfers.name,

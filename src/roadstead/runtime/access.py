@@ -18,6 +18,7 @@ from roadstead.server.access.passwords import PasswordChecker
 from roadstead.server.access.policy import EVERYBODY, Policy, Principals, Rule
 from roadstead.server.access.providers import HtpasswdProvider, Provider, SillyProvider
 from roadstead.server.limits import Guard, LimitRules
+from roadstead.telemetry.events import Observer
 
 
 def make_gate(settings: Settings, mirrors: Mirrors) -> Gate:
@@ -33,7 +34,7 @@ def make_gate(settings: Settings, mirrors: Mirrors) -> Gate:
     )
 
 
-def make_guard(settings: Settings) -> Guard:
+def make_guard(settings: Settings, observe: Observer) -> Guard:
     """Make what counts connections and requests, out of ``http.limits``."""
     limits = settings.http.limits
     rules = LimitRules(
@@ -44,7 +45,8 @@ def make_guard(settings: Settings) -> Guard:
         idle_seconds=limits.idletimeout.total_seconds(),
         stall_seconds=limits.stalltimeout.total_seconds(),
     )
-    return Guard(rules, trusted_proxies=Networks.parse(settings.access.trustedproxies))
+    trusted = Networks.parse(settings.access.trustedproxies)
+    return Guard(rules, trusted_proxies=trusted, observe=observe)
 
 
 def make_policy(settings: Settings) -> Policy:

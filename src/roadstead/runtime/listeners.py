@@ -29,6 +29,7 @@ from roadstead.server.listener import Listener
 from roadstead.server.repeats import Repeats
 from roadstead.server.tls import ServerTls
 from roadstead.telemetry.debugvars import vars_snapshot
+from roadstead.telemetry.events import Observer
 
 _log = logging.getLogger("roadstead.runtime")
 
@@ -43,6 +44,7 @@ class Listeners:
         *,
         inherited: InheritedSockets,
         tls: ServerTls | None,
+        observe: Observer,
     ) -> None:
         """Share the limits of ``http.limits`` between all listeners but the debug one.
 
@@ -52,7 +54,7 @@ class Listeners:
         self._inherited = inherited
         self._listeners: list[Listener] = []
         self._drain_seconds = settings.http.draintimeout.total_seconds()
-        self._guard = make_guard(settings)
+        self._guard = make_guard(settings, observe)
         self._context = tls.context if tls is not None else None
         self._suffix = ", tls" if self._context else ""
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from roadstead.config.schema import Settings
 from roadstead.config.schema_notifications import EndpointSettings
+from roadstead.telemetry.answered import Exchange, ExchangeLog, Whole
 from roadstead.telemetry.delivery import Courier, Endpoint
-from roadstead.telemetry.events import Exchange, ExchangeLog, Observer, Whole
+from roadstead.telemetry.events import Observer
 from roadstead.telemetry.notifications import Ignored, Source, event_of
 
 # What waits at the end gets this long, all endpoints together; a listener that is gone must not

@@ -13,7 +13,7 @@ from roadstead.config.notice import Level
 from roadstead.config.schema import LogSettings
 from roadstead.config.schema_health import HealthSettings
 from roadstead.storage.filesystem import FilesystemStore
-from roadstead.telemetry.events import Exchange, ExchangeLog, LogAgain
+from roadstead.telemetry.answered import Exchange, ExchangeLog, LogAgain
 from roadstead.telemetry.exchanges import AccessLog, ResponseLog
 from roadstead.telemetry.health import Check, Probe
 from roadstead.telemetry.lineformat import renderer

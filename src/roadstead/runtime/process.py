@@ -22,6 +22,7 @@ from roadstead.mirror.mirrors import Mirrors
 from roadstead.oci.digest import Digest
 from roadstead.runtime.access import make_gate
 from roadstead.runtime.certificates import make_tls, watching
+from roadstead.runtime.classes import repository_classes
 from roadstead.runtime.listeners import Listeners
 from roadstead.runtime.metadata import RecordedLinks
 from roadstead.runtime.notifying import notifying
@@ -102,7 +103,11 @@ async def running(
         stack.callback(report.flush)
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(settings.storage.filesystem.maxthreads))
-        metrics = Metrics(version=__version__, storage_driver="filesystem")
+        metrics = Metrics(
+            version=__version__,
+            storage_driver="filesystem",
+            classify=repository_classes(settings),
+        )
         watch = StorageWatch(observe=metrics)
         hourly = HourlyTotals()
         observe = on_loop(_all(metrics, watch, hourly))
@@ -135,7 +140,7 @@ async def running(
         inherited = inherited or InheritedSockets([])
         tls = make_tls(settings.http.tls)
         await stack.enter_async_context(watching(tls, settings.http.tls.letsencrypt))
-        listeners = Listeners(settings, stack, inherited=inherited, tls=tls)
+        listeners = Listeners(settings, stack, inherited=inherited, tls=tls, observe=observe)
         readiness = Readiness(health, board)
         gate = make_gate(settings, mirrors)
         stack.push_async_callback(gate.aclose)

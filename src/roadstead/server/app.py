@@ -27,6 +27,7 @@ from roadstead.server.registry import RegistryHandlers
 from roadstead.server.repeats import PRECEDENT, Precedent, Repeats, is_unconditional
 from roadstead.server.resolve import note_denial
 from roadstead.telemetry import events
+from roadstead.telemetry.answered import Exchange, ExchangeLog
 
 _log = logging.getLogger("roadstead.server")
 
@@ -57,7 +58,7 @@ class RegistryApp:
         prefix: str,
         standing: Standing,
         observe: events.Observer,
-        report: events.ExchangeLog,
+        report: ExchangeLog,
     ) -> None:
         """Compose.
 
@@ -100,7 +101,7 @@ class RegistryApp:
         exchange = self._finish(incoming, response)
         repeatable = incoming.repeatable
         if repeatable is not None and response.status == _OK and self._may_be_known(request):
-            request[PRECEDENT] = Precedent(repeatable, exchange)
+            request[PRECEDENT] = Precedent(repeatable, exchange, incoming.stored_name)
         return response
 
     def _may_be_known(self, request: web.BaseRequest) -> bool:
@@ -162,18 +163,20 @@ class RegistryApp:
                 return await self._handlers.change(incoming, endpoint)
             return await self._handlers.handle(incoming, endpoint)
         except RoadsteadError as error:
-            incoming.failure = str(error)
+            incoming.failure, incoming.error = str(error), type(error).__name__
             note_denial(incoming, error)
             return render_error(error)
         except Exception as error:  # noqa: BLE001 - see below
             # The boundary of one request: whatever a handler did not foresee is answered in the
             # spec's form, logged with its traceback, and harms no other request.
-            incoming.failure = f"{type(error).__name__}: {error}"
+            incoming.failure, incoming.error = f"{type(error).__name__}: {error}", "unforeseen"
             _log.exception("a request failed", extra={"fields": {"path": path}})
             return ErrorResponse(ErrorCode.UNKNOWN)
 
-    def _finish(self, incoming: Incoming, response: web.StreamResponse | None) -> events.Exchange:
+    def _finish(self, incoming: Incoming, response: web.StreamResponse | None) -> Exchange:
         summary = incoming.summary(response)
+        if incoming.error:
+            self._observe(events.RequestFailed(incoming.error))
         if incoming.label:
             self._observe(
                 events.RequestEnded(

@@ -117,7 +117,8 @@ class BlobHandlers:
         incoming.content_bytes = size_bytes
         outcome = incoming.outcome or Outcome.MISS
         upstream = incoming.common_headers[UPSTREAM]
-        self._observe(Served(Kind.BLOB, outcome, size_bytes, incoming.sent_bytes, upstream))
+        sent, repository = incoming.sent_bytes, incoming.stored_name
+        self._observe(Served(Kind.BLOB, outcome, size_bytes, sent, upstream, repository))
 
 
 async def _send(

@@ -121,12 +121,14 @@ class BodySender:
         except (ConnectionError, RuntimeError) as error:
             # The client has left; asyncio says so with a RuntimeError when its transport is
             # closing already.
-            self._break_off(f"the client left: {error}")
-        except (RoadsteadError, OSError) as error:
-            self._break_off(str(error))
+            self._break_off(f"the client left: {error}", "client left")
+        except RoadsteadError as error:
+            self._break_off(str(error), type(error).__name__)
+        except OSError as error:
+            self._break_off(str(error), "OSError")
 
-    def _break_off(self, failure: str) -> None:
-        self._incoming.failure = failure
+    def _break_off(self, failure: str, error: str) -> None:
+        self._incoming.failure, self._incoming.error = failure, error
         if self._request.transport is not None:
             self._request.transport.abort()
 

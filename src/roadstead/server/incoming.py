@@ -12,7 +12,7 @@ from roadstead.oci.reference import RepositoryName
 from roadstead.server.errors import ErrorResponse
 from roadstead.server.repeats import Repeatable
 from roadstead.server.requestid import new_request_id
-from roadstead.telemetry import events
+from roadstead.telemetry.answered import Exchange
 from roadstead.telemetry.events import Outcome
 
 
@@ -24,7 +24,9 @@ class Incoming:
     about its upstream beside the repository. ``label`` is empty for a path that is no endpoint;
     ``content_digest`` and ``content_bytes`` are those of the content that was found, however
     much of it is sent; ``sent_bytes`` counts body bytes handed to the kernel; ``failure`` says
-    what went wrong, be it answered with an error or with a broken connection. ``caller`` says
+    what went wrong, be it answered with an error or with a broken connection, and ``error`` in
+    one word (events.RequestFailed). ``stored_name`` is the repository's, once a mirror was
+    found. ``caller`` says
     who it was proved to be; ``may_list``, unless None, says which repositories the catalog may
     tell it of; ``may_delete``, set for DELETE only, says whether it is an admin.
     ``repeatable`` says how the same answer may be given again.
@@ -36,6 +38,7 @@ class Incoming:
     hints: Hints = field(default_factory=Hints)
     label: str = ""
     repository: str = ""
+    stored_name: str = ""
     reference: str = ""
     digest: str = ""
     outcome: Outcome | None = None
@@ -43,6 +46,7 @@ class Incoming:
     content_bytes: int = 0
     sent_bytes: int = 0
     failure: str = ""
+    error: str = ""
     caller: str = ""
     may_delete: bool = False
     may_list: Callable[[RepositoryName], bool] | None = None
@@ -58,12 +62,12 @@ class Incoming:
         """Whether no body may be sent."""
         return self.request.method == "HEAD"
 
-    def summary(self, response: web.StreamResponse | None) -> events.Exchange:
+    def summary(self, response: web.StreamResponse | None) -> Exchange:
         """Sum up for the request logs; ``response`` is None if the server is stopping."""
         request = self.request
         headers = request.headers
         error = response if isinstance(response, ErrorResponse) else None
-        return events.Exchange(
+        return Exchange(
             peer=_peer(request),
             forwarded_for=headers.get("X-Forwarded-For", ""),
             request_id=new_request_id(),

@@ -17,6 +17,8 @@ from typing import Final, Protocol
 from cachetools import TTLCache
 
 from roadstead.server.access.networks import NOWHERE, Address, Networks, parse_address, site_of
+from roadstead.telemetry import events
+from roadstead.telemetry.events import Refusal, Refused
 
 # A connection and the blob that is sent on it have a descriptor each.
 _DESCRIPTORS_EACH: Final = 2
@@ -75,13 +77,13 @@ class Guard:
         rules: LimitRules,
         *,
         trusted_proxies: Networks = NOWHERE,
+        observe: events.Observer = events.ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Clients behind ``trusted_proxies`` share connections, so those are not counted."""
         self.rules = rules
         self.trusted_proxies = trusted_proxies
-        self.refused_connections = 0
-        self.refused_requests = 0
+        self._observe = observe
         self._most = rules.most_connections
         self._most_per_client = rules.most_per_client
         self._clock = clock
@@ -95,10 +97,10 @@ class Guard:
         address = parse_address(str(peer[0])) if isinstance(peer, tuple) else None
         site = "" if self._is_exempt(address) else site_of(address)
         if site and self._counts.get(site, 0) >= self._most_per_client:
-            self.refused_connections += 1
+            self._observe(Refused(Refusal.CLIENT_CONNECTIONS))
             return False
         if len(self._sites) >= self._most and not self._make_room():
-            self.refused_connections += 1
+            self._observe(Refused(Refusal.CONNECTIONS))
             return False
         self._sites[connection] = site
         self._counts[site] = self._counts.get(site, 0) + 1
@@ -128,7 +130,7 @@ class Guard:
             bucket = self._buckets[site] = _Bucket(rate * _BURST_SECONDS, now)
         if bucket.take(now, rate):
             return True
-        self.refused_requests += 1
+        self._observe(Refused(Refusal.CLIENT_RATE))
         return False
 
     @property

@@ -129,7 +129,9 @@ class RegistryHandlers:
         size = manifest.descriptor.size
         incoming.content_digest, incoming.content_bytes = digest, size
         sent, upstream = incoming.sent_bytes, incoming.common_headers[UPSTREAM]
-        self._observe(events.Served(Kind.MANIFEST, manifest.outcome, size, sent, upstream))
+        self._observe(
+            events.Served(Kind.MANIFEST, manifest.outcome, size, sent, upstream, repository)
+        )
         if not is_wanted:
             return web.Response(status=304, headers=headers)
         if manifest.outcome is Outcome.HIT:

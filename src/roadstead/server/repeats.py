@@ -18,7 +18,8 @@ from aiohttp import HttpVersion11, web
 from roadstead.errors import StorageError
 from roadstead.server.requestid import new_request_id
 from roadstead.telemetry import events
-from roadstead.telemetry.events import Exchange, ExchangeLog, Kind, LogAgain
+from roadstead.telemetry.answered import Exchange, ExchangeLog, LogAgain
+from roadstead.telemetry.events import Kind
 
 UPSTREAM: Final = "X-Roadstead-Upstream"
 """Header that names the upstream of an answer."""
@@ -62,10 +63,14 @@ class Repeatable:
 
 @dataclass(frozen=True, slots=True)
 class Precedent:
-    """An answer that may be given again, and what the logs were told of it."""
+    """An answer that may be given again, and what logs and metrics were told of it.
+
+    ``repository`` is the stored name.
+    """
 
     repeatable: Repeatable
     exchange: Exchange
+    repository: str
 
 
 PRECEDENT: Final = web.RequestKey("precedent", Precedent)
@@ -87,6 +92,7 @@ class Repeat:
         self._repeatable = precedent.repeatable
         self._method = precedent.exchange.method
         self._upstream = response.headers.get(UPSTREAM, "")
+        self._repository = precedent.repository
         self._head = _static_head(response, precedent.repeatable.varying | {"Date"})
         self._observe = observe
         self._log = log
@@ -110,7 +116,15 @@ class Repeat:
         seconds = time.perf_counter() - started
         kind, size = self._repeatable.kind, self._repeatable.size_bytes
         self._observe(
-            events.Repeated(kind, self._method, size, self._sent_bytes, seconds, self._upstream)
+            events.Repeated(
+                kind,
+                self._method,
+                size,
+                self._sent_bytes,
+                seconds,
+                self._upstream,
+                self._repository,
+            )
         )
         self._log(peer, new_request_id(), seconds)
 

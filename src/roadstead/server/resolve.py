@@ -36,6 +36,7 @@ def find_mirror(
     mirror, destination = mirrors.find(repository, incoming.hints)
     headers = incoming.common_headers
     headers[UPSTREAM] = destination.upstream
+    incoming.stored_name = destination.repository
     if destination.heeds_namespace:
         # distribution-spec (main): who heeds ``ns`` says so.
         headers["OCI-Namespace"] = incoming.hints.namespace or ""

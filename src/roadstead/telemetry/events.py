@@ -8,9 +8,9 @@ wrapped by ``on_loop``. They must not block.
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 
 class Kind(StrEnum):
@@ -43,11 +43,25 @@ class Outcome(StrEnum):
 _HITS = frozenset({Outcome.HIT, Outcome.REVALIDATED, Outcome.STALE})
 
 
+class CallKind(StrEnum):
+    """What an upstream is asked for; a label of metrics."""
+
+    MANIFEST_HEAD = "manifest-head"
+    MANIFEST = "manifest"
+    BLOB_HEAD = "blob-head"
+    BLOB = "blob"
+    """A transfer, until its first byte can be read."""
+    RANGE = "range"
+    """A part that is passed through, until its first byte can be read."""
+    TAGS = "tags"
+    REFERRERS = "referrers"
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """A client got content of ``size_bytes``, or its headers; ``sent_bytes`` of it went out.
 
-    ``upstream`` is the configured name.
+    ``upstream`` is the configured name, ``repository`` the stored name.
     """
 
     kind: Kind
@@ -55,6 +69,7 @@ class Served:
     size_bytes: int
     sent_bytes: int
     upstream: str = ""
+    repository: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,13 @@ class FlightEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadersChanged:
+    """So many requests more (less, if negative) read what a flight brings."""
+
+    change: int
+
+
+@dataclass(frozen=True, slots=True)
 class TransferResumed:
     """A cut transfer goes on with a Range request at ``offset_bytes``."""
 
@@ -114,6 +136,19 @@ class UpstreamFailed:
 
     upstream: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAsked:
+    """One endpoint of an upstream was asked once, and answered, or failed, in ``seconds``.
+
+    ``error`` is the class name of what it led to, if not to success.
+    """
+
+    upstream: str
+    kind: CallKind
+    seconds: float
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +359,35 @@ class VerificationEnded:
     at: float
 
 
+class Refusal(StrEnum):
+    """Which limit was met; a label of metrics."""
+
+    CLIENT_CONNECTIONS = "client-connections"
+    """One client has as many connections as one may."""
+    CONNECTIONS = "connections"
+    """All clients together have as many as there may be, and none of them is idle."""
+    CLIENT_RATE = "client-rate"
+    """A client asks more often than one may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A connection was closed, or a request answered with 429, for the sake of a limit."""
+
+    limit: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailed:
+    """A request was answered with an error, or its answer was broken off.
+
+    ``error`` is the class name of an error of roadstead.errors, or says in a word or two what
+    else it was; it is never made of what a client or an upstream sent.
+    """
+
+    error: str
+
+
 @dataclass(frozen=True, slots=True)
 class RequestStarted:
     """A request was routed; ``handler`` is distribution's label (base, blob, manifest...)."""
@@ -357,6 +421,7 @@ class Repeated:
     sent_bytes: int
     seconds: float
     upstream: str = ""
+    repository: str = ""
 
 
 Event: TypeAlias = (
@@ -366,9 +431,11 @@ Event: TypeAlias = (
     | CacheAsked
     | FlightStarted
     | FlightEnded
+    | ReadersChanged
     | TransferResumed
     | SegmentStarted
     | UpstreamFailed
+    | UpstreamAsked
     | BudgetSeen
     | EndpointMarked
     | StorageTimed
@@ -389,6 +456,8 @@ Event: TypeAlias = (
     | DamageFound
     | Healed
     | VerificationEnded
+    | Refused
+    | RequestFailed
     | RequestStarted
     | RequestEnded
     | Repeated
@@ -399,82 +468,6 @@ Observer: TypeAlias = Callable[[Event], None]
 
 def ignore(_event: Event) -> None:
     """Observe nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """One answered request in full, as both request logs need it; told once, at its end.
-
-    It is no Event: it holds what a client sent, which belongs into no metric. Header values are
-    as received, empty where the client sent none; ``target`` is path and query.
-    """
-
-    peer: str
-    """Host of the TCP peer."""
-    forwarded_for: str = ""
-    request_id: str
-    method: str
-    target: str
-    protocol: str = "HTTP/1.1"
-    host: str = ""
-    referer: str = ""
-    user_agent: str = ""
-    status: int
-    written_bytes: int
-    content_type: str = ""
-    seconds: float
-    repository: str = ""
-    reference: str = ""
-    digest: str = ""
-    outcome: Outcome | None = None
-    user: str = ""
-    """Who the client has proved to be, such as ``user:alice``."""
-    content_digest: str = ""
-    """Digest of the content that was served, also of a tag's."""
-    content_bytes: int = 0
-    """Size of that content, whether or not all of it was sent."""
-    error_code: str = ""
-    """Spec code in lower case words, as distribution logs it: ``manifest unknown``."""
-    error_message: str = ""
-    error_detail: str = ""
-
-    @property
-    def client(self) -> str:
-        """Client as distribution reports it: X-Forwarded-For, else the peer."""
-        return self.forwarded_for or self.peer
-
-
-LogAgain: TypeAlias = Callable[[str, str, float], None]
-"""Logs an exchange that differs from an earlier one in peer, request id and seconds only."""
-
-
-class ExchangeLog(Protocol):
-    """Hears of every answered request."""
-
-    def __call__(self, exchange: Exchange) -> None:
-        """Take in one."""
-
-    def again(self, exchange: Exchange) -> LogAgain:
-        """Prepare for many that are like ``exchange``; it is not logged by this."""
-
-
-class Whole:
-    """An ExchangeLog for what wants each exchange as a whole."""
-
-    def __init__(self, tell: Callable[[Exchange], object]) -> None:
-        self._tell = tell
-
-    def __call__(self, exchange: Exchange) -> None:
-        """See ExchangeLog."""
-        self._tell(exchange)
-
-    def again(self, exchange: Exchange) -> LogAgain:
-        """See ExchangeLog."""
-
-        def log(peer: str, request_id: str, seconds: float) -> None:
-            self._tell(replace(exchange, peer=peer, request_id=request_id, seconds=seconds))
-
-        return log
 
 
 def on_loop(observer: Observer) -> Observer:

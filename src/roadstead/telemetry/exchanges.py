@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from roadstead.telemetry.events import Exchange, LogAgain
+from roadstead.telemetry.answered import Exchange, LogAgain
 from roadstead.telemetry.lineformat import LogClock, Render, SecondCache, duration_text, escape
 from roadstead.telemetry.redaction import redact, redact_value
 

@@ -6,7 +6,7 @@ The table in docs/operations.md lists the same names; a test compares the two.
 import platform
 from collections.abc import Iterable
 
-from roadstead.telemetry.events import EvictionReason, Kind, Outcome
+from roadstead.telemetry.events import EvictionReason, Kind, Outcome, Refusal
 from roadstead.telemetry.series import Counter, Gauge, Histogram
 
 HANDLERS = ("base", "blob", "blob_upload", "catalog", "manifest", "tags", "referrers")
@@ -70,6 +70,47 @@ class ProxyFamilies(_Group):
         self.pushed_bytes = _by_kind("pushed_bytes", "Bytes sent to clients.")
 
 
+class PullFamilies(_Group):
+    """What each upstream's clients got, and what that cost; all labels are of the configuration.
+
+    Together they tell hit ratio and bytes saved, of an upstream and of a class of repositories.
+    """
+
+    def __init__(self) -> None:
+        self.pulls = Counter(
+            "roadstead_pulls_total",
+            "Blobs and manifests served, by upstream, class of repository, and origin.",
+            ("upstream", "class", "outcome"),
+        )
+        self.served_bytes = Counter(
+            "roadstead_served_bytes_total",
+            "Bytes of blobs and manifests sent to clients.",
+            ("upstream", "class"),
+        )
+        self.fetched_bytes = Counter(
+            "roadstead_fetched_bytes_total",
+            "Bytes of blobs and manifests fetched.",
+            ("upstream", "kind"),
+        )
+
+
+class RefusalFamilies(_Group):
+    """What clients did not get, and why."""
+
+    def __init__(self) -> None:
+        self.refused = Counter(
+            "roadstead_refused_total",
+            "Connections and requests refused, by the limit that was met.",
+            ("limit",),
+        )
+        self.refused.initialise(*((limit,) for limit in Refusal))
+        self.failed = Counter(
+            "roadstead_failed_requests_total",
+            "Requests answered with an error or broken off, by cause.",
+            ("error",),
+        )
+
+
 class StorageFamilies(_Group):
     """The store and the descriptor map in front of it."""
 
@@ -117,6 +158,10 @@ class OwnFamilies(_Group):
         self.requests.initialise(*((kind, outcome) for kind in Kind for outcome in Outcome))
         self.flights = Gauge("roadstead_flights", "Upstream fetches of blobs that run now.")
         self.flights.initialise(())
+        self.flight_readers = Gauge(
+            "roadstead_flight_readers", "Requests that read what these fetches bring."
+        )
+        self.flight_readers.initialise(())
         self.flights_ended = Counter(
             "roadstead_flights_ended_total",
             "Upstream fetches of blobs that ended, by the error that ended them.",
@@ -232,6 +277,17 @@ class UpstreamFamilies(_Group):
     """How upstreams stand; labels are names, endpoints and accounts of the configuration."""
 
     def __init__(self) -> None:
+        self.asked = Counter(
+            "roadstead_upstream_requests_total",
+            "Times an endpoint was asked, by what for and by the error that it led to.",
+            ("upstream", "kind", "error"),
+        )
+        self.asked_seconds = Histogram(
+            "roadstead_upstream_request_seconds",
+            "Seconds until it had answered; of a blob, until its first byte.",
+            bounds=_DURATION_SECONDS,
+            labels=("upstream", "kind"),
+        )
         account = ("upstream", "account")
         self.pulls_remaining = Gauge(
             "roadstead_upstream_pulls_remaining", "Pulls left, as upstream last told.", account

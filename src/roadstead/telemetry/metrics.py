@@ -7,6 +7,7 @@ distribution cannot say has the prefix ``roadstead_``. Every label takes its val
 set; nothing that a client sends becomes a label.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from roadstead.telemetry import events
@@ -18,15 +19,16 @@ from roadstead.telemetry.families import (
     NotificationFamilies,
     OwnFamilies,
     ProxyFamilies,
+    PullFamilies,
+    RefusalFamilies,
     RetentionFamilies,
     StorageFamilies,
     UpstreamFamilies,
     VerificationFamilies,
 )
+from roadstead.telemetry.series import Distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from roadstead.telemetry.exposition import Exposition
 
 # client_golang lower-cases the methods it knows and calls all others "unknown".
@@ -35,8 +37,10 @@ _METHODS = {
     for name in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
 }
 _CODES = {status: str(status) for status in range(100, 600)}
+OTHER = "other"
+"""The class of repositories that no class matches."""
 _HANDLERS = {handler: (handler,) for handler in HANDLERS}
-_OTHER_HANDLER = ("other",)
+_OTHER_HANDLER = (OTHER,)
 # How an event changes the number of those that wait.
 _PENDING = {
     events.Notification.EVENTS: 1,
@@ -48,9 +52,22 @@ _PENDING = {
 class Metrics:
     """An observer that counts; a scrape and ``/debug/vars`` read from it."""
 
-    def __init__(self, *, version: str, storage_driver: str) -> None:
-        """Label the build with ``version`` and storage timings with ``storage_driver``."""
+    def __init__(
+        self,
+        *,
+        version: str,
+        storage_driver: str,
+        classify: Callable[[str], str] = lambda _repository: OTHER,
+    ) -> None:
+        """Label the build with ``version`` and storage timings with ``storage_driver``.
+
+        ``classify`` gives the class of a repository by its stored name, of a closed set.
+        """
         self._driver = storage_driver
+        self._classify = classify
+        self._pulls = PullFamilies()
+        self._refusals = RefusalFamilies()
+        self._tallies: dict[tuple[Kind, str, str, str], _Tally] = {}
         self._http = HttpFamilies()
         self._proxy = ProxyFamilies()
         self._storage = StorageFamilies()
@@ -63,6 +80,10 @@ class Metrics:
         # By type, because a request costs three events and a chain of tests costs more.
         self._count: dict[type, Callable[[Any], None]] = {
             events.Served: self._count_served,
+            events.UpstreamAsked: self._count_asked,
+            events.Refused: self._count_refused,
+            events.RequestFailed: self._count_failed,
+            events.ReadersChanged: self._count_readers,
             events.Fetched: self._count_fetched,
             events.Stored: self._count_stored,
             events.FlightStarted: self._count_flight_started,
@@ -100,6 +121,8 @@ class Metrics:
             self._proxy,
             self._storage,
             self._own,
+            self._pulls,
+            self._refusals,
             self._upstream,
             self._notifications,
             self._metadata,
@@ -116,12 +139,14 @@ class Metrics:
         """Return the body of a scrape and its Content-Type (text format 0.0.4)."""
         from roadstead.telemetry import exposition  # noqa: PLC0415 - see there
 
+        self._settle()
         if self._exposition is None:
             self._exposition = exposition.Exposition(self._groups)
         return self._exposition.render(), exposition.CONTENT_TYPE
 
     def proxy_totals(self, kind: Kind) -> dict[str, int]:
         """Return the proxy counters of ``kind`` under distribution's names in /debug/vars."""
+        self._settle()
         label = (kind,)
         return {
             "Requests": int(self._proxy.requests.values[label]),
@@ -152,10 +177,14 @@ class Metrics:
         self._proxy.pushed_bytes.values[kind] += event.sent_bytes
         answers = self._proxy.hits if event.outcome.is_hit else self._proxy.misses
         answers.values[kind] += 1
+        name = self._classify(event.repository)
+        self._pulls.pulls.values[event.upstream, name, event.outcome] += 1
+        self._pulls.served_bytes.values[event.upstream, name] += event.sent_bytes
 
     def _count_fetched(self, event: events.Fetched) -> None:
         kind = (event.kind,)
         self._proxy.pulled_bytes.values[kind] += event.size_bytes
+        self._pulls.fetched_bytes.values[event.upstream, event.kind] += event.size_bytes
         self._own.fetch_seconds.series(kind).observe(event.seconds)
 
     def _count_stored(self, event: events.Stored) -> None:
@@ -168,6 +197,19 @@ class Metrics:
     def _count_flight_ended(self, event: events.FlightEnded) -> None:
         self._own.flights.values[()] -= 1
         self._own.flights_ended.values[(event.error or "none",)] += 1
+
+    def _count_readers(self, event: events.ReadersChanged) -> None:
+        self._own.flight_readers.values[()] += event.change
+
+    def _count_asked(self, event: events.UpstreamAsked) -> None:
+        self._upstream.asked.values[event.upstream, event.kind, event.error or "none"] += 1
+        self._upstream.asked_seconds.series((event.upstream, event.kind)).observe(event.seconds)
+
+    def _count_refused(self, event: events.Refused) -> None:
+        self._refusals.refused.values[(event.limit,)] += 1
+
+    def _count_failed(self, event: events.RequestFailed) -> None:
+        self._refusals.failed.values[(event.error,)] += 1
 
     def _count_transfer_resumed(self, _event: events.TransferResumed) -> None:
         self._own.transfers_resumed.values[()] += 1
@@ -274,18 +316,46 @@ class Metrics:
         http.response_bytes.series(handler).observe(event.response_bytes)
 
     def _count_repeated(self, event: events.Repeated) -> None:
-        kind, method = event.kind, _METHODS[event.method]
-        label = (kind,)
-        self._storage.cache_requests.values[()] += 1
-        self._storage.cache_hits.values[()] += 1
-        self._storage.cache.values[("Request",)] += 1
-        self._storage.cache.values[("Hit",)] += 1
-        self._own.requests.values[kind, Outcome.HIT] += 1
-        self._proxy.requests.values[label] += 1
-        self._proxy.hits.values[label] += 1
-        self._proxy.pushed_bytes.values[label] += event.sent_bytes
+        """Count what every such request needs counted at once; a scrape adds the rest."""
+        key = (event.kind, event.method, event.upstream, self._classify(event.repository))
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = self._new_tally(event.kind, _METHODS[event.method])
+        tally.requests += 1
+        tally.sent_bytes += event.sent_bytes
+        tally.seconds.observe(event.seconds)
+        tally.response_bytes.observe(event.sent_bytes)
+
+    def _new_tally(self, kind: Kind, method: str) -> "_Tally":
         http = self._http
-        http.requests.values[kind, "200", method] += 1
-        http.seconds.series((kind, method)).observe(event.seconds)
-        http.request_bytes.series(label).observe(0)
-        http.response_bytes.series(label).observe(event.sent_bytes)
+        return _Tally(http.seconds.series((kind, method)), http.response_bytes.series((kind,)))
+
+    def _settle(self) -> None:
+        """Add to the families what was tallied of repeated requests."""
+        for (kind, method, upstream, name), tally in self._tallies.items():
+            count, sent = tally.requests, tally.sent_bytes
+            tally.requests = tally.sent_bytes = 0
+            self._storage.cache_requests.values[()] += count
+            self._storage.cache_hits.values[()] += count
+            self._storage.cache.values[("Request",)] += count
+            self._storage.cache.values[("Hit",)] += count
+            self._own.requests.values[kind, Outcome.HIT] += count
+            self._proxy.requests.values[(kind,)] += count
+            self._proxy.hits.values[(kind,)] += count
+            self._proxy.pushed_bytes.values[(kind,)] += sent
+            self._pulls.pulls.values[upstream, name, Outcome.HIT] += count
+            self._pulls.served_bytes.values[upstream, name] += sent
+            self._http.requests.values[kind, "200", _METHODS[method]] += count
+            self._http.request_bytes.series((kind,)).observe(0, count)
+
+
+class _Tally:
+    """Repeated requests that are alike, since the last scrape; and the series of their times."""
+
+    __slots__ = ("requests", "response_bytes", "seconds", "sent_bytes")
+
+    def __init__(self, seconds: Distribution, response_bytes: Distribution) -> None:
+        self.seconds = seconds
+        self.response_bytes = response_bytes
+        self.requests = 0
+        self.sent_bytes = 0

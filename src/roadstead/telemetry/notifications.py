@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from roadstead.oci.mediatype import OCTET_STREAM
-from roadstead.telemetry.events import Exchange
+from roadstead.telemetry.answered import Exchange
 
 PULL: Final = "pull"
 DELETE: Final = "delete"

@@ -43,10 +43,10 @@ class Distribution:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def observe(self, value: float) -> None:
-        """Count ``value``."""
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count ``value``, once or several times."""
+        self.counts[bisect_left(self._bounds, value)] += times
+        self.total += value * times
 
 
 class Histogram:

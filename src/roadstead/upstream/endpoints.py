@@ -59,27 +59,27 @@ class Account:
     def __init__(self, member: Member, around: Surroundings) -> None:
         self.member = member
         self.tracker = BudgetTracker(wall_clock=around.wall_clock)
-        self._around = around
+        self.around = around
         self._refused_until = 0.0
         member.upstream.watch_manifest_headers(self._see)
 
     def note(self, error: UpstreamError) -> None:
         """Remember that its credentials were refused, or may be."""
         if isinstance(error, UpstreamUnauthorizedError | UpstreamDeniedError):
-            self._refused_until = self._around.clock() + _REFUSED_SECONDS
+            self._refused_until = self.around.clock() + _REFUSED_SECONDS
 
     def rank(self, cost: Cost) -> tuple[bool, bool, float]:
         """Order accounts: those that are refused lately last, then as BudgetTracker.rank."""
-        return self._around.clock() < self._refused_until, *self.tracker.rank(cost)
+        return self.around.clock() < self._refused_until, *self.tracker.rank(cost)
 
     def _see(self, headers: Mapping[str, str]) -> None:
         before = self.tracker.budget
         self.tracker.see(headers)
         budget = self.tracker.budget
         if budget is not None and budget is not before:
-            self._around.observe(
+            self.around.observe(
                 events.BudgetSeen(
-                    upstream=self._around.name,
+                    upstream=self.around.name,
                     account=self.member.account,
                     limit=budget.limit,
                     remaining=budget.remaining,

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from roadstead.errors import RepositoryUnknownError, UnknownContentError
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import Reference, RepositoryName
-from roadstead.telemetry.events import Observer
+from roadstead.telemetry.events import CallKind, Observer
 from roadstead.upstream.base import FetchedManifest, ManifestHead, TagPage
 from roadstead.upstream.budget import Cost
 from roadstead.upstream.client import RegistryUpstream
@@ -94,7 +94,9 @@ class FailoverUpstream:
     ) -> ManifestHead | None:
         """See Upstream."""
         name = self._own(repository)
-        return await self._ask(lambda upstream: upstream.head_manifest(name, reference))
+        return await self._ask(
+            lambda upstream: upstream.head_manifest(name, reference), CallKind.MANIFEST_HEAD
+        )
 
     async def get_manifest(
         self, repository: RepositoryName, reference: Reference
@@ -102,20 +104,24 @@ class FailoverUpstream:
         """See Upstream."""
         name = self._own(repository)
         return await self._ask(
-            lambda upstream: upstream.get_manifest(name, reference), cost=Cost.COUNTED
+            lambda upstream: upstream.get_manifest(name, reference),
+            CallKind.MANIFEST,
+            cost=Cost.COUNTED,
         )
 
     async def stat_blob(self, repository: RepositoryName, digest: Digest) -> int | None:
         """See Upstream."""
         name = self._own(repository)
-        return await self._ask(lambda upstream: upstream.stat_blob(name, digest))
+        return await self._ask(
+            lambda upstream: upstream.stat_blob(name, digest), CallKind.BLOB_HEAD
+        )
 
     def open_blob(
         self, repository: RepositoryName, digest: Digest, offset: int, *, stop: int | None = None
     ) -> WatchedTransfer:
         """See Upstream; must not be called on the event loop's own thread."""
         name = self._own(repository)
-        tries = Round(self._endpoints, Cost.FREE)
+        tries = Round(self._endpoints, CallKind.BLOB)
         for attempt in tries.attempts():
             with attempt as upstream:
                 transfer = upstream.open_blob(name, digest, offset, stop=stop)
@@ -147,7 +153,9 @@ class FailoverUpstream:
     ) -> TagPage:
         """See Upstream."""
         name = self._own(repository)
-        return await self._ask(lambda upstream: upstream.list_tags(name, limit=limit, after=after))
+        return await self._ask(
+            lambda upstream: upstream.list_tags(name, limit=limit, after=after), CallKind.TAGS
+        )
 
     async def list_referrers(
         self, repository: RepositoryName, subject: Digest
@@ -163,15 +171,19 @@ class FailoverUpstream:
             return found
 
         try:
-            return await self._ask(ask)
+            return await self._ask(ask, CallKind.REFERRERS)
         except UnknownContentError:
             return None
 
     async def _ask(
-        self, call: Callable[[RegistryUpstream], Awaitable[Value]], *, cost: Cost = Cost.FREE
+        self,
+        call: Callable[[RegistryUpstream], Awaitable[Value]],
+        kind: CallKind,
+        *,
+        cost: Cost = Cost.FREE,
     ) -> Value:
         async with self._turns.take():
-            tries = Round(self._endpoints, cost)
+            tries = Round(self._endpoints, kind, cost)
             for attempt in tries.attempts():
                 with attempt as upstream:
                     return await call(upstream)
@@ -186,7 +198,7 @@ class FailoverUpstream:
         last: int | None,
     ) -> AsyncIterator[bytes] | None:
         async with self._turns.take():
-            tries = Round(self._endpoints, Cost.FREE)
+            tries = Round(self._endpoints, CallKind.RANGE)
             for attempt in tries.attempts():
                 with attempt as upstream:
                     stream = await stack.enter_async_context(

@@ -21,6 +21,7 @@ from roadstead.errors import (
     UpstreamUnauthorizedError,
     UpstreamUnavailableError,
 )
+from roadstead.telemetry.events import CallKind, UpstreamAsked
 from roadstead.upstream.breaker import Permit
 from roadstead.upstream.budget import Cost
 from roadstead.upstream.client import RegistryUpstream
@@ -32,11 +33,13 @@ _REFUSALS = (UpstreamUnauthorizedError, UpstreamDeniedError, UpstreamRateLimited
 class Attempt:
     """A try at one member; as a context manager it takes in every failure that leads on."""
 
-    def __init__(self, account: Account, permit: Permit, cost: Cost) -> None:
+    def __init__(self, account: Account, permit: Permit, cost: Cost, kind: CallKind) -> None:
         self.permit = permit
         self.failure: RoadsteadError | None = None
         self._account = account
         self._cost = cost
+        self._kind = kind
+        self._began_at = 0.0
 
     @property
     def leads_to_next_account(self) -> bool:
@@ -44,6 +47,7 @@ class Attempt:
         return isinstance(self.failure, _REFUSALS)
 
     def __enter__(self) -> RegistryUpstream:
+        self._began_at = self._account.around.clock()
         return self._account.member.upstream
 
     def __exit__(
@@ -53,10 +57,20 @@ class Attempt:
         trace: TracebackType | None,
     ) -> bool:
         self._settle(error)
+        self._tell(error)
         if not isinstance(error, UnknownContentError | ContentError | UpstreamError):
             return False
         self.failure = error
         return True
+
+    def _tell(self, error: BaseException | None) -> None:
+        """Tell how long it took, and what it led to."""
+        around = self._account.around
+        cause = None
+        if error is not None:
+            cause = type(error).__name__ if isinstance(error, RoadsteadError) else "cancelled"
+        elapsed = around.clock() - self._began_at
+        around.observe(UpstreamAsked(around.name, self._kind, elapsed, cause))
 
     def _settle(self, error: BaseException | None) -> None:
         """Tell breaker and quota. A refusal, too, is an answer of an endpoint that is well."""
@@ -77,9 +91,12 @@ class Attempt:
 class Round:
     """All attempts at one call."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], cost: Cost) -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], kind: CallKind, cost: Cost = Cost.FREE
+    ) -> None:
         """Try ``endpoints`` in this order; the last one is the origin."""
         self._endpoints = endpoints
+        self._kind = kind
         self._cost = cost
         self._origin_failures: list[RoadsteadError] = []
 
@@ -98,7 +115,7 @@ class Round:
                     continue
                 waiting.remove(endpoint)
                 for account in accounts:
-                    attempt = Attempt(account, permit, self._cost)
+                    attempt = Attempt(account, permit, self._cost, self._kind)
                     yield attempt
                     if endpoint is self._endpoints[-1] and attempt.failure is not None:
                         self._origin_failures.append(attempt.failure)
