@@ -11,6 +11,7 @@ from roadstead.maintenance.limits import (
     Volume,
     can_ever_fit,
     fits,
+    reserved,
     wish_when_full,
     wishes_ahead,
     wishes_for,
@@ -18,6 +19,7 @@ from roadstead.maintenance.limits import (
 from roadstead.metadata.records import EVERYTHING, Scope
 from roadstead.telemetry.events import EvictionReason
 
+MIB = 1024**2
 GIB = 1024**3
 NO_MIN_FREE = RetentionRules(min_free=MinFree(size_bytes=0))
 
@@ -34,6 +36,13 @@ def test_what_is_promised_counts_as_much_as_what_is_held() -> None:
     assert not fits([everything(1000, 500, 301)], volume, NO_MIN_FREE, 200)
 
 
+def test_room_is_reserved_for_links_and_the_database() -> None:
+    """For the log until it has its full size, and for what it holds after that."""
+    assert reserved(arriving=0, log_bytes=0, block_bytes=4096) == 6 * MIB
+    assert reserved(arriving=0, log_bytes=3 * MIB, block_bytes=4096) == 3 * MIB
+    assert reserved(arriving=3, log_bytes=9 * MIB, block_bytes=1024) == 2 * MIB + 60 * 1024
+
+
 def test_the_default_keeps_a_little_of_the_disk_free() -> None:
     """A gibibyte of a large disk, two percent of a small one."""
     assert DEFAULT_MIN_FREE.of(1000 * GIB) == GIB
@@ -47,6 +56,8 @@ def test_free_space_is_what_is_left_when_all_promises_are_kept() -> None:
     rules = RetentionRules(min_free=MinFree(size_bytes=100))
     assert fits([], Volume(1000, 300, unwritten_bytes=150), rules, 50)
     assert not fits([], Volume(1000, 300, unwritten_bytes=150), rules, 51)
+    assert fits([], Volume(1000, 300, unwritten_bytes=150, reserved_bytes=50), rules, 0)
+    assert not fits([], Volume(1000, 300, unwritten_bytes=150, reserved_bytes=50), rules, 1)
     wish = wishes_for([], Volume(1000, 300, unwritten_bytes=150), rules, 60)[0]
     assert (wish.reason, wish.must_bytes, wish.free_bytes) == (EvictionReason.MINFREE, 10, 35)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from roadstead.oci.digest import Digest
 from roadstead.storage.filesystem import FilesystemStore
+from roadstead.storage.layout import Layout
+from tests.support.volumes import put
 
 DIGEST = Digest.of(b"content")
 
@@ -16,6 +18,7 @@ def test_a_store_that_is_not_made_yet_is_on_its_parents_disk(tmp_path: Path) -> 
     assert disk.total_bytes == found.f_blocks * found.f_frsize
     assert 0 < disk.free_bytes <= disk.total_bytes
     assert disk.partials == {}
+    assert (disk.log_bytes, disk.block_bytes) == (0, found.f_frsize)
 
 
 def test_partial_files_count_by_their_digest(tmp_path: Path) -> None:
@@ -31,3 +34,9 @@ def test_partial_files_count_by_their_digest(tmp_path: Path) -> None:
     assert store.disk().partials == {DIGEST: 7}
     first.close()
     second.close()
+
+
+def test_the_databases_log_is_looked_at(tmp_path: Path) -> None:
+    """How much more room it needs depends on how large it is."""
+    put(Layout(tmp_path).metadata_log, b"log")
+    assert FilesystemStore(tmp_path).disk().log_bytes == 3

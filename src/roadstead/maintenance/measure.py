@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from roadstead.errors import MetadataError
-from roadstead.maintenance.limits import Part, RetentionRules, Volume
+from roadstead.maintenance.limits import Part, RetentionRules, Volume, reserved
 from roadstead.maintenance.names import ImageNames
 from roadstead.maintenance.promises import Promises, Snapshot
 from roadstead.metadata.base import Metadata
@@ -84,6 +84,11 @@ class Measure:
             free_bytes=disk.free_bytes,
             unwritten_bytes=arriving.unwritten_bytes(disk.partials),
             partial_bytes=arriving.idle_bytes(disk.partials),
+            reserved_bytes=reserved(
+                arriving=len(arriving.promises),
+                log_bytes=disk.log_bytes,
+                block_bytes=disk.block_bytes,
+            ),
         )
         try:
             parts = await self._parts(volume, arriving, more_bytes, anew=anew)

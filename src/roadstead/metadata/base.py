@@ -11,7 +11,7 @@ left that says that rows are missing; then its link must not be written.
 
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Final, Protocol
 
 from roadstead.metadata.records import (
     EVERYTHING,
@@ -28,6 +28,9 @@ from roadstead.metadata.records import (
 )
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import RepositoryName, Tag
+
+LOG_BYTES: Final = 4 * 1024 * 1024
+"""How large the database's log grows before it is taken in, and begun anew in the same place."""
 
 
 class Recorder(Protocol):

@@ -6,6 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from roadstead.metadata.base import LOG_BYTES
+
+_PAGE_BYTES = 4096
+"""SQLite's default."""
 _PRAGMAS = (
     # Readers and the writer do not wait for each other.
     "journal_mode = WAL",
@@ -15,6 +19,7 @@ _PRAGMAS = (
     # KiB, for each connection.
     "cache_size = -8192",
     "journal_size_limit = 67108864",
+    f"wal_autocheckpoint = {LOG_BYTES // _PAGE_BYTES}",
 )
 
 

@@ -17,11 +17,15 @@ class Disk:
     """Sizes in bytes; ``free_bytes`` is what this process may still write.
 
     ``partials`` are the sizes of all partial files, by the digest that they are to have.
+    ``log_bytes`` is how large the metadata database's log is; ``block_bytes`` what the smallest
+    file and the smallest directory take.
     """
 
     total_bytes: int
     free_bytes: int
     partials: Mapping[Digest, int]
+    log_bytes: int
+    block_bytes: int
 
 
 def look(layout: Layout) -> Disk:
@@ -35,11 +39,19 @@ def look(layout: Layout) -> Disk:
         total_bytes=found.f_blocks * found.f_frsize,
         free_bytes=found.f_bavail * found.f_frsize,
         partials=_partials(layout.partials),
+        log_bytes=_size(layout.metadata_log),
+        block_bytes=found.f_frsize,
     )
 
 
 def _existing(path: Path) -> Path:
     return next(one for one in (path, *path.absolute().parents) if one.exists())
+
+
+def _size(path: Path) -> int:
+    with AbsenceIgnored():
+        return path.stat().st_size
+    return 0
 
 
 def _partials(directory: Path) -> Mapping[Digest, int]:

@@ -46,6 +46,11 @@ class Layout:
         """File of the metadata database; what else it needs has the same name and another end."""
         return Path(f"{self.root}/roadstead/metadata.sqlite")
 
+    @property
+    def metadata_log(self) -> Path:
+        """File of what the metadata database has not yet taken in; SQLite names it."""
+        return Path(f"{self.metadata}-wal")
+
     def blob(self, digest: Digest) -> Path:
         """File with the bytes of a layer, a config or a manifest."""
         return _blob(self.root, digest)
