@@ -268,3 +268,15 @@ def _held_of(root: Path, pattern: str) -> set[str]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size
+
+
+async def test_what_is_pulled_at_once_after_the_start_is_kept(
+    tmp_path: Path, upstream: ScriptedRegistry
+) -> None:
+    """It waits until the database can say how much is held."""
+    add_images(upstream, 1)
+    async with started(upstream, tmp_path, REGISTRY_RETENTION_MAXSIZE="1MB") as mirror:
+        await pull(mirror, 0)
+
+    assert data_bytes(tmp_path) > LAYER
+    assert held(tmp_path) == {"app0"}

@@ -6,6 +6,7 @@ one batch of evictions at most; a batch is started early, so that hardly anybody
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -33,6 +34,9 @@ _log = logging.getLogger("roadstead.retention")
 _STEP_BYTES: Final = 4 * 1024 * 1024
 """How much more is asked for at one time where upstream tells no size."""
 _ROUNDS: Final = 4
+_OPENING_SECONDS: Final = 5.0
+"""How long after the start what arrives waits until it is known how much is held."""
+_PAUSE_SECONDS: Final = 0.02
 
 Value = TypeVar("Value")
 
@@ -71,14 +75,19 @@ class LimitKeeper:
         measure: Measure,
         free: Free,
         observe: events.Observer,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Made on the event loop that decides."""
+        """Made on the event loop that decides, at the start."""
         self._rules = rules
         self._names = names
         self._promises = promises
         self._measure = measure
         self._free = free
         self._observe = observe
+        self._clock = clock
+        self._sleep = sleep
+        self._patient_until = clock() + _OPENING_SECONDS
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         self._ahead: asyncio.Task[None] | None = None
@@ -128,42 +137,53 @@ class LimitKeeper:
         promise = Promise(digest, self._names.upstream(repository))
         # From now on a partial file of the same digest does not count beside it.
         self._promises.add(promise)
-        if await self._raise_to(repository, promise, size_bytes):
+        refusal = await self._raise_to(repository, promise, size_bytes)
+        if refusal is None:
             return SpaceReservation(self, repository, promise)
         self._promises.close(promise)
-        self._report_not_kept(repository, digest, size_bytes)
+        self._report_not_kept(repository, digest, size_bytes, refusal)
         return None
 
     async def _grow(self, repository: RepositoryName, promise: Promise, size_bytes: int) -> bool:
         more = max(size_bytes, promise.size_bytes + _STEP_BYTES)
-        for wanted in (more, size_bytes):
-            if await self._raise_to(repository, promise, wanted):
-                return True
-        self._report_not_kept(repository, promise.digest, size_bytes)
-        return False
+        if await self._raise_to(repository, promise, more) is None:
+            return True
+        refusal = await self._raise_to(repository, promise, size_bytes)
+        if refusal is not None:
+            self._report_not_kept(repository, promise.digest, size_bytes, refusal)
+        return refusal is None
 
     async def _raise_to(
         self, repository: RepositoryName, promise: Promise, size_bytes: int
-    ) -> bool:
-        """Promise so much in all, evicting first if need be; False if there is no room."""
+    ) -> str | None:
+        """Promise so much in all, evicting first if need be; or return why not."""
         more_bytes = size_bytes - promise.size_bytes
         async with self._turn:
             for _ in range(_ROUNDS):
                 try:
-                    measured = await self._measure(more_bytes=more_bytes)
-                    measured = measured.concerning(repository)
-                    if self._closing or not measured.is_known:
-                        return False
+                    measured = (await self._measure_patiently(more_bytes)).concerning(repository)
+                    if self._closing:
+                        return "the mirror is stopping"
+                    if not measured.is_known:
+                        return "it is not known how much is held"
                     if fits(measured.parts, measured.volume, self._rules, more_bytes):
                         self._promises.raise_to(promise, size_bytes)
                         self._look_ahead(measured)
-                        return True
+                        return None
                     if not await self._make_room(measured, size_bytes, more_bytes):
-                        return False
+                        break
                 except (MetadataError, StorageError) as error:
                     _log.warning("no room can be made", extra={"fields": {"error": str(error)}})
-                    return False
-        return False
+                    break
+        return "there is no room"
+
+    async def _measure_patiently(self, more_bytes: int) -> Measured:
+        """Measure; soon after the start, wait until the database is open."""
+        while True:
+            measured = await self._measure(more_bytes=more_bytes)
+            if measured.is_known or self._closing or self._clock() > self._patient_until:
+                return measured
+            await self._sleep(_PAUSE_SECONDS)
 
     async def _make_room(self, measured: Measured, size_bytes: int, more_bytes: int) -> bool:
         parts, volume = measured.parts, measured.volume
@@ -191,10 +211,12 @@ class LimitKeeper:
         except (MetadataError, StorageError) as error:
             _log.warning("nothing could be evicted", extra={"fields": {"error": str(error)}})
 
-    def _report_not_kept(self, repository: RepositoryName, digest: Digest, size_bytes: int) -> None:
+    def _report_not_kept(
+        self, repository: RepositoryName, digest: Digest, size_bytes: int, refusal: str
+    ) -> None:
         self._observe(events.NotKept(size_bytes))
         fields = {"repository": repository, "digest": str(digest), "bytes": size_bytes}
-        _log.warning("there is no room: content is passed through", extra={"fields": fields})
+        _log.warning("%s: content is passed through", refusal, extra={"fields": fields})
 
     def _wait(self, work: Coroutine[Any, Any, Value], default: Value) -> Value:
         """Wait in a thread for what the event loop decides."""
