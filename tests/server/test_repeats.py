@@ -2,8 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,67 +13,11 @@ from roadstead.server.access.networks import Networks
 from roadstead.server.access.policy import Policy, Principals, Rule
 from roadstead.simulator import faults
 from roadstead.simulator.content import SimulatedImage
-from roadstead.telemetry.events import Repeated, RequestEnded
+from roadstead.telemetry.events import RequestEnded
+from tests.server.wire import Wire, connected, head, repeated, turn
 from tests.support.rig import APP, Rig, make_rig, read_all, serving
 
 _MOVING = re.compile(rb"(Date|X-Roadstead-Age|X-Roadstead-Fresh-For): [^\r]*\r\n")
-
-
-class Wire:
-    """One connection, in bytes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    def send(self, *pieces: bytes) -> None:
-        """Send bytes as they are."""
-        self._writer.write(b"".join(pieces))
-
-    async def answer(self, *, has_body: bool = True) -> tuple[bytes, bytes]:
-        """Read one answer: head and body."""
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"\r\nContent-Length: (\d+)\r\n", head)
-        if length is None or not has_body:
-            return head, b""
-        return head, await self._reader.readexactly(int(length[1]))
-
-    async def ask(self, head: bytes) -> tuple[bytes, bytes]:
-        """Send one head and read its answer."""
-        self.send(head)
-        return await self.answer(has_body=head.startswith(b"GET"))
-
-    async def is_closed(self) -> bool:
-        """Wait for the end of the connection: True if nothing came before it."""
-        async with asyncio.timeout(10):
-            return await self._reader.read() == b""
-
-
-@asynccontextmanager
-async def connected(rig: Rig) -> AsyncIterator[Wire]:
-    """Open a connection to the mirror."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
-    try:
-        yield Wire(reader, writer)
-    finally:
-        writer.transport.abort()
-
-
-def head(path: str, *headers: str, method: str = "GET") -> bytes:
-    """Make the bytes of a request."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: mirror", *headers, "", ""]
-    return "\r\n".join(lines).encode()
-
-
-async def turn(rig: Rig) -> None:
-    """Return when the mirror has read what was sent before."""
-    async with connected(rig) as other:
-        await other.ask(head("/v2/"))
-
-
-def repeated(rig: Rig) -> int:
-    """Count the requests that were answered as an earlier one."""
-    return sum(isinstance(event, Repeated) for event in rig.events)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,8 +200,12 @@ async def serving(
     drain_seconds: float = 1.0,
     keepalive_seconds: float = 75.0,
     gate: Gate | None = None,
+    context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Rig]:
-    """Serve a rig's mirror on a loopback port; without a gate everybody may pull."""
+    """Serve a rig's mirror on a loopback port; without a gate everybody may pull.
+
+    With a ``context`` it is by TLS.
+    """
     app = RegistryApp(
         RegistryHandlers(
             rig.mirrors,
@@ -223,7 +228,7 @@ async def serving(
         repeats=app.repeats,
         guard=Guard(LimitRules(idle_seconds=keepalive_seconds)),
     )
-    rig.port = await listener.listen_tcp("127.0.0.1", 0)
+    rig.port = await listener.listen_tcp("127.0.0.1", 0, context=context)
     rig.url = f"http://127.0.0.1:{rig.port}"
     try:
         yield rig

@@ -99,7 +99,7 @@ class RegistryApp:
         if not response.prepared:
             response.headers.extend(incoming.common_headers)
         exchange = self._finish(incoming, response)
-        repeatable = incoming.repeatable
+        repeatable = None if incoming.failure else incoming.repeatable
         if repeatable is not None and response.status == _OK and self._may_be_known(request):
             request[PRECEDENT] = Precedent(repeatable, exchange, incoming.stored_name)
         return response

@@ -7,7 +7,7 @@ from functools import partial
 from aiohttp import web
 from multidict import CIMultiDict
 
-from roadstead.mirror.content import BlobReader
+from roadstead.mirror.content import BlobReader, HeldBlobReader
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.oci.digest import Digest
@@ -76,7 +76,9 @@ class BlobHandlers:
                 at_hand = partial(mirror.blob_at_hand, repository, endpoint.digest)
                 if size <= _SMALL_BLOB_BYTES:
                     incoming.repeatable = _repeatable(at_hand, size, has_body=True)
-                elif self._accel is not None:
+                elif self._accel is None:
+                    incoming.repeatable = _repeatable_file(at_hand, size)
+                else:
                     incoming.repeatable = _repeatable(at_hand, size, has_body=False)
                     self._served(incoming, size)
                     return _handed_over(endpoint.digest, self._accel(endpoint.digest))
@@ -171,6 +173,19 @@ def _repeatable(
         finally:
             reader.close()
         return Current(body) if len(body) == (size if has_body else 0) else None
+
+    return Repeatable(Kind.BLOB, size, current)
+
+
+def _repeatable_file(at_hand: Callable[[], HeldBlobReader | None], size: int) -> Repeatable:
+    """Say how a held blob that is sent from its file may be served again."""
+
+    def current() -> Current | None:
+        reader = at_hand()
+        if reader is not None and reader.size_bytes != size:
+            reader.close()
+            reader = None
+        return None if reader is None else Current(reader=reader)
 
     return Repeatable(Kind.BLOB, size, current)
 

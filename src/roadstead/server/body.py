@@ -1,4 +1,4 @@
-"""Sending the bytes of a blob: by sendfile where the socket allows, following a growing file."""
+"""The body of a response that is made of one blob: all of it, or parts of it."""
 
 import asyncio
 import os
@@ -9,13 +9,10 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-from roadstead.errors import (
-    RoadsteadError,
-    StorageError,
-    UpstreamError,
-)
+from roadstead.errors import StorageError, UpstreamError
 from roadstead.mirror.content import BlobReader
 from roadstead.oci.mediatype import OCTET_STREAM
+from roadstead.server.following import Follower, failure_of
 from roadstead.server.incoming import Incoming
 from roadstead.server.ranges import ByteRange
 
@@ -23,21 +20,31 @@ PassThrough: TypeAlias = Callable[
     [int, int], AbstractAsyncContextManager[AsyncIterator[bytes] | None]
 ]
 
-# Measured in facts/performance.md 4: asyncio's own fallback for TLS reads 16 KiB per executor
-# hop and is six times slower than this.
-_CHUNK_BYTES = 256 * 1024
-# After so much a reader looks again whether the file may be read: see pump.
-_SPAN_BYTES = 32 * 1024 * 1024
-# A client that is passed a blob on, and takes nothing for so long, loses its place to another.
-_STALL_SECONDS = 60.0
 
+class _ResponseSink:
+    """Writes to a response of aiohttp, and counts on its request."""
 
-class _UnreadableFileError(Exception):
-    """The file did not give what should be in it; ``position`` is where the body stands."""
+    def __init__(self, incoming: Incoming, response: web.StreamResponse) -> None:
+        self._incoming = incoming
+        self._response = response
 
-    def __init__(self, position: int) -> None:
-        super().__init__(position)
-        self.position = position
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """See Sink."""
+        return self._incoming.request.transport
+
+    @property
+    def sent_bytes(self) -> int:
+        """See Sink."""
+        return self._incoming.sent_bytes
+
+    @sent_bytes.setter
+    def sent_bytes(self, count: int) -> None:
+        self._incoming.sent_bytes = count
+
+    async def write(self, content: bytes) -> None:
+        """See Sink."""
+        await self._response.write(content)
 
 
 class BodySender:
@@ -55,7 +62,6 @@ class BodySender:
         self._request = incoming.request
         self._reader = reader
         self._pass_through = pass_through
-        self._loop = asyncio.get_running_loop()
 
     async def send_all(self, response: web.StreamResponse) -> None:
         """Send the whole blob, also when its size is not known yet."""
@@ -116,21 +122,11 @@ class BodySender:
 
         Nothing may be raised for the sake of an answer: the headers of one are out already.
         """
-        try:
-            await sending
-        except (ConnectionError, RuntimeError) as error:
-            # The client has left; asyncio says so with a RuntimeError when its transport is
-            # closing already.
-            self._break_off(f"the client left: {error}", "client left")
-        except RoadsteadError as error:
-            self._break_off(str(error), type(error).__name__)
-        except OSError as error:
-            self._break_off(str(error), "OSError")
-
-    def _break_off(self, failure: str, error: str) -> None:
-        self._incoming.failure, self._incoming.error = failure, error
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        failure = await failure_of(sending)
+        if failure is not None:
+            self._incoming.failure, self._incoming.error = failure
+            if self._request.transport is not None:
+                self._request.transport.abort()
 
     async def _span(self, response: web.StreamResponse, wanted: ByteRange) -> None:
         if not self._reader.is_near(wanted.first) and await self._from_upstream(response, wanted):
@@ -154,73 +150,5 @@ class BodySender:
         return True
 
     async def _follow(self, response: web.StreamResponse, first: int, stop: int | None) -> None:
-        """Send from ``first`` up to ``stop`` as the bytes become available."""
-        position = first
-        try:
-            while stop is None or position < stop:
-                available = await self._reader.wait_beyond(position)
-                if stop is not None:
-                    available = min(available, stop)
-                if available <= position:
-                    return
-                end = min(available, position + _SPAN_BYTES)
-                if stop is None or self._is_encrypted():
-                    await self._copy(response, position, end)
-                else:
-                    await self._sendfile(response, position, end)
-                position = end
-        except _UnreadableFileError as error:
-            await self._pass_on(response, error.position, stop)
-        except StorageError:
-            await self._pass_on(response, position, stop)
-
-    async def _pass_on(self, response: web.StreamResponse, first: int, stop: int | None) -> None:
-        """Send straight from upstream what the file cannot give."""
-        position = first
-        async with self._reader.pass_on(first) as chunks:
-            async for chunk in chunks:
-                piece = chunk if stop is None else chunk[: stop - position]
-                async with asyncio.timeout(_STALL_SECONDS):
-                    await response.write(piece)
-                self._incoming.sent_bytes += len(piece)
-                position += len(piece)
-                if position == stop and len(piece) < len(chunk):
-                    return
-
-    async def _sendfile(self, response: web.StreamResponse, first: int, stop: int) -> None:
-        transport = self._request.transport
-        if transport is None:
-            message = "connection lost"
-            raise ConnectionResetError(message)
-        try:
-            # Without asyncio's fallback, which seeks in a file that others read too.
-            sent = await self._loop.sendfile(
-                transport, self._reader.file, first, stop - first, fallback=False
-            )
-        except asyncio.SendfileNotAvailableError:
-            # Nothing was sent: the file cannot be read this way, or the client has left.
-            await self._copy(response, first, stop)
-            return
-        self._incoming.sent_bytes += sent
-        if sent < stop - first:
-            raise _UnreadableFileError(first + sent)
-
-    async def _copy(self, response: web.StreamResponse, first: int, stop: int) -> None:
-        descriptor = self._reader.file.fileno()
-        position = first
-        while position < stop:
-            try:
-                chunk = os.pread(descriptor, min(_CHUNK_BYTES, stop - position), position)
-            except OSError as error:
-                raise _UnreadableFileError(position) from error
-            if not chunk:
-                raise _UnreadableFileError(position)
-            await response.write(chunk)
-            self._incoming.sent_bytes += len(chunk)
-            position += len(chunk)
-            # A fast client never makes write() wait; other requests must get their turn.
-            await asyncio.sleep(0)
-
-    def _is_encrypted(self) -> bool:
-        transport = self._request.transport
-        return transport is not None and transport.get_extra_info("sslcontext") is not None
+        sink = _ResponseSink(self._incoming, response)
+        await Follower(self._reader, sink).send(first, stop)

@@ -17,12 +17,14 @@ from typing import Final, TypeAlias, cast
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from roadstead.mirror.content import HeldBlobReader
 from roadstead.oci.errorcode import ErrorCode
 from roadstead.server.access.gate import peer_of
 from roadstead.server.access.networks import Address, client_address
+from roadstead.server.delivery import Delivery
 from roadstead.server.errors import ErrorResponse
 from roadstead.server.limits import Guard
-from roadstead.server.repeats import Repeats
+from roadstead.server.repeats import Repeat, Repeats
 
 _log = logging.getLogger("roadstead.server")
 
@@ -50,6 +52,8 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._asked: bytes | None = None
         self._answering = 0
+        self._early = b""
+        self.delivery: Delivery | None = None
         self._idle_since = 0.0
         self._unfinished_bytes = 0
 
@@ -71,6 +75,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        if self.delivery is not None:
+            # It waits until the file is out, and no more is read before that.
+            self._early += data
+            self._transport.pause_reading()
+            return
         if self._is_between and not self._is_paused:
             if self._answer(data):
                 return
@@ -94,12 +103,16 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
         self._is_paused = True
+        if self.delivery is not None:
+            self.delivery.pause()
         if self._handler is not None:
             self._handler.pause_writing()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         self._is_paused = False
+        if self.delivery is not None:
+            self.delivery.resume()
         if self._handler is not None:
             self._handler.resume_writing()
 
@@ -108,6 +121,8 @@ class Connection(asyncio.Protocol):
         self._is_stopping = True
         self._server.open.discard(self)
         self._server.guard.closed(self)
+        if self.delivery is not None:
+            self.delivery.lose()
         if self._handler is not None:
             self._handler.connection_lost(exc)
 
@@ -130,7 +145,7 @@ class Connection(asyncio.Protocol):
         """Answer nothing more at once, and close if no request is under way."""
         self._is_stopping = True
         self._is_between = False
-        if self._handler is None:
+        if self._handler is None and self.delivery is None:
             self._transport.close()
 
     def abort(self) -> None:
@@ -145,16 +160,46 @@ class Connection(asyncio.Protocol):
     def _answer(self, data: bytes) -> bool:
         started = perf_counter()
         repeat = self._repeats.find(data) if self._repeats is not None else None
-        answer = repeat.answer() if repeat is not None else None
-        if repeat is None or answer is None:
+        current = repeat.current() if repeat is not None else None
+        if repeat is None or current is None:
             return False
+        answer = repeat.answer(current)
+        if current.reader is not None:
+            self._deliver(repeat, answer, current.reader, started)
+            return True
         self._transport.write(answer)
         if repeat.closes:
             self._is_between = False
             self._transport.close()
         self._idle_since = self._server.now()
-        repeat.report(self._peer, started)
+        repeat.report(self._peer, started, len(current.body))
         return True
+
+    def _deliver(self, repeat: Repeat, head: bytes, reader: HeldBlobReader, started: float) -> None:
+        def ended(delivery: Delivery) -> None:
+            self.delivery = None
+            self._answering -= 1
+            self._idle_since = self._server.now()
+            repeat.end(self._peer, started, delivery)
+            if delivery.failure is not None:
+                self._transport.abort()
+            elif repeat.closes or self._is_stopping:
+                self._transport.close()
+            elif self._early:
+                self._go_on()
+
+        self._answering += 1
+        repeat.begin()
+        self.delivery = Delivery(self._transport, head, reader, ended=ended)
+        if self._is_paused:
+            self.delivery.pause()
+
+    def _go_on(self) -> None:
+        """Take what was read while a file was sent."""
+        data, self._early = self._early, b""
+        self._is_between = False
+        self._transport.resume_reading()
+        self.data_received(data)
 
     def _made_handler(self) -> web.RequestHandler:
         if self._handler is None:
@@ -207,6 +252,10 @@ class Server(web.Server):
             connection.stop()
         super().pre_shutdown()
 
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's interface
+        """See aiohttp: let what is under way go on for ``timeout`` seconds, then break it off."""
+        await asyncio.gather(super().shutdown(timeout), self._end_deliveries(timeout))
+
     async def _begin(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = _connection_of(request)
         if connection is not None:
@@ -214,6 +263,15 @@ class Server(web.Server):
         if self.guard.rules.requests_per_second and not self.guard.may_ask(self._client(request)):
             return ErrorResponse(ErrorCode.TOOMANYREQUESTS, headers={"Retry-After": _RETRY_AFTER})
         return await self._handle(request)
+
+    async def _end_deliveries(self, seconds: float | None) -> None:
+        running = [one.delivery.task for one in self.open if one.delivery is not None]
+        if not running:
+            return
+        _, late = await asyncio.wait(running, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     def _close_idle(self) -> None:
         since = self.now() - self.guard.rules.idle_seconds

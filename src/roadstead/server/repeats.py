@@ -8,7 +8,7 @@ well. docs/adr/0007 says why.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Final
@@ -16,10 +16,12 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 
 from roadstead.errors import StorageError
+from roadstead.mirror.content import HeldBlobReader
+from roadstead.server.delivery import Delivery
 from roadstead.server.requestid import new_request_id
 from roadstead.telemetry import events
-from roadstead.telemetry.answered import Exchange, ExchangeLog, LogAgain
-from roadstead.telemetry.events import Kind
+from roadstead.telemetry.answered import Exchange, ExchangeLog
+from roadstead.telemetry.events import Kind, Outcome
 
 UPSTREAM: Final = "X-Roadstead-Upstream"
 """Header that names the upstream of an answer."""
@@ -41,10 +43,14 @@ _CONDITIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """What the answer is at this moment: its body, and header lines that differ each time."""
+    """What the answer is at this moment: its body, and header lines that differ each time.
 
-    body: bytes
+    With a ``reader`` the body is its file, and whoever takes the answer closes it.
+    """
+
+    body: bytes = b""
     headers: str = ""
+    reader: HeldBlobReader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +92,34 @@ class Repeat:
         response: web.StreamResponse,
         *,
         observe: events.Observer,
-        log: LogAgain,
+        report: ExchangeLog,
     ) -> None:
-        """``response`` is the one that was sent; ``log`` logs an exchange like that one."""
+        """``response`` is the one that was sent; ``report`` writes the log lines."""
         self._repeatable = precedent.repeatable
+        self._exchange = precedent.exchange
         self._method = precedent.exchange.method
         self._upstream = response.headers.get(UPSTREAM, "")
         self._repository = precedent.repository
         self._head = _static_head(response, precedent.repeatable.varying | {"Date"})
         self._observe = observe
-        self._log = log
-        self._sent_bytes = 0
+        self._report = report
+        self._log = report.again(precedent.exchange)
         self.closes = not response.keep_alive
 
-    def answer(self) -> bytes | None:
-        """Return head and body; None if this request must be answered anew."""
+    def current(self) -> Current | None:
+        """Return what to answer now; None if this request must be answered anew."""
         try:
-            current = self._repeatable.current()
+            return self._repeatable.current()
         except StorageError:
             return None
-        if current is None:
-            return None
-        self._sent_bytes = len(current.body)
+
+    def answer(self, current: Current) -> bytes:
+        """Return the head, and the body unless that is a file."""
         moving = f"Date: {_http_date(int(time.time()))}\r\n{current.headers}\r\n".encode()
         return self._head + moving + current.body
 
-    def report(self, peer: str, started: float) -> None:
-        """Tell metrics and logs that ``peer`` got the last answer; ``started``: perf_counter."""
+    def report(self, peer: str, started: float, sent_bytes: int) -> None:
+        """Tell metrics and logs that ``peer`` got an answer; ``started``: perf_counter."""
         seconds = time.perf_counter() - started
         kind, size = self._repeatable.kind, self._repeatable.size_bytes
         self._observe(
@@ -120,13 +127,43 @@ class Repeat:
                 kind,
                 self._method,
                 size,
-                self._sent_bytes,
+                sent_bytes,
                 seconds,
                 self._upstream,
                 self._repository,
             )
         )
         self._log(peer, new_request_id(), seconds)
+
+    def begin(self) -> None:
+        """Tell metrics that a file is being sent; see ``end``."""
+        self._observe(events.RequestStarted(self._repeatable.kind))
+
+    def end(self, peer: str, started: float, delivery: Delivery) -> None:
+        """Tell metrics and logs what ``peer`` got of a file."""
+        seconds = time.perf_counter() - started
+        kind, size, sent = self._repeatable.kind, self._repeatable.size_bytes, delivery.sent_bytes
+        status = 0 if delivery.was_cancelled else self._exchange.status
+        self._observe(events.CacheAsked(hit=True))
+        self._observe(
+            events.Served(kind, Outcome.HIT, size, sent, self._upstream, self._repository)
+        )
+        self._observe(events.RequestEnded(kind, self._method, status, seconds, 0, sent))
+        if delivery.failure is None:
+            self._log(peer, new_request_id(), seconds)
+            return
+        if delivery.failure.error:
+            self._observe(events.RequestFailed(delivery.failure.error))
+        exchange = replace(
+            self._exchange,
+            peer=peer,
+            request_id=new_request_id(),
+            status=status,
+            written_bytes=sent,
+            seconds=seconds,
+            error_message=delivery.failure.text,
+        )
+        self._report(exchange)
 
 
 class Repeats:
@@ -153,8 +190,7 @@ class Repeats:
         if len(self._known) >= _KNOWN_HEADS:
             # The one learned first: if it is asked for again, it is learned again.
             del self._known[next(iter(self._known))]
-        log = self._report.again(precedent.exchange)
-        self._known[head] = Repeat(precedent, response, observe=self._observe, log=log)
+        self._known[head] = Repeat(precedent, response, observe=self._observe, report=self._report)
 
 
 def is_unconditional(request: web.BaseRequest) -> bool:
