@@ -45,8 +45,8 @@ def test_a_whole_volume_is_well(volume: Path) -> None:
     result = verify(volume)
 
     assert result.exit_code == 0
-    assert result.output.startswith("6 blobs, ")
-    assert result.output.endswith(": all is well\n")
+    assert result.stdout.startswith("6 blobs, ")
+    assert result.stdout.endswith(": all is well\n")
     assert files_below(volume) == before
 
 
@@ -63,7 +63,7 @@ def test_damage_is_named_and_put_away(volume: Path) -> None:
     assert f"damaged (content): {LAYER}, 6.8 KiB, quarantined\n" in first.output
     assert f"data missing: blob {LAYER} in library/app\n" in first.output
     assert "; damaged: 1, links that lead nowhere: 1\n" in first.output
-    document = json.loads(second.output)
+    document = json.loads(second.stdout)
     assert document["damaged"] == []
     assert document["broken_links"] == [
         {
@@ -86,7 +86,7 @@ def test_a_dry_run_only_tells(volume: Path) -> None:
     result = verify(volume, "--dry-run")
 
     assert result.exit_code == 1
-    assert f"damaged (empty): {LAYER}, 0 B, left where it is" in result.output
+    assert f"damaged (empty): {LAYER}, 0 B, left where it is" in result.stdout
     assert files_below(volume) == before
 
 
@@ -108,14 +108,14 @@ def test_a_pattern_chooses_repositories(
     result = verify(volume, "--repository", pattern, "--json")
 
     assert result.exit_code == status
-    assert json.loads(result.output)["blobs"] == blobs
+    assert json.loads(result.stdout)["blobs"] == blobs
 
 
 def test_an_empty_volume_is_well(tmp_path: Path) -> None:
     """There is nothing that could be wrong."""
     result = verify(tmp_path / "volume")
 
-    assert (result.exit_code, result.output[:9]) == (0, "0 blobs, ")
+    assert (result.exit_code, result.stdout[:9]) == (0, "0 blobs, ")
 
 
 def test_nothing_in_quarantine_is_said(volume: Path) -> None:

@@ -16,6 +16,7 @@ SAMPLES: Final = {
     "log.formatter": "json",
     "log.fields.service": "mirror",
     "log.accesslog.disabled": "true",
+    "log.audit.disabled": "true",
     "log.reportcaller": "true",
     "catalog.maxentries": "7",
     "tags.maxtags": "8",

@@ -81,7 +81,9 @@ async def test_a_changed_configuration_is_served(
     await mirror.generations.reload()
 
     assert await _header(mirror) == "second"
-    assert "reloaded; changed: http.headers.X-Which" in capfd.readouterr().err
+    log = capfd.readouterr().err
+    assert "reloaded; changed: http.headers.X-Which" in log
+    assert "audit.call=reload audit.caller=SIGHUP audit.outcome=done" in log
 
 
 @pytest.mark.parametrize(

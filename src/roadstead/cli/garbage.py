@@ -20,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from roadstead.cli.auditing import audited_command
 from roadstead.cli.serve import Configuration
 from roadstead.cli.serving import tell_problems
 from roadstead.cli.sizes import written
@@ -136,7 +137,10 @@ def run(configuration: str | None, *, dry_run: bool, delete_untagged: bool, quie
                 return await asyncio.to_thread(collection.run, dry_run=dry_run)
 
         try:
-            collected = asyncio.run(collect())
+            with audited_command("garbage-collect", settings.log) as entry:
+                entry.arguments = {"delete-untagged": delete_untagged}
+                collected = asyncio.run(collect())
+                entry.size_bytes, entry.is_dry_run = collected.swept.freed_bytes, dry_run
         except StorageError as error:
             sys.stderr.write(f"failed to garbage collect: {error}\n")
             return 1

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from roadstead.cli.auditing import audited_command
 from roadstead.cli.client import (
     DEFAULT_URL,
     AsJSON,
@@ -172,8 +173,12 @@ async def _on_volume(file: Path, path: str, arguments: Mapping[str, object]) -> 
     from roadstead.runtime.offline import volume_calls  # noqa: PLC0415 - slow to import
 
     settings = load(find_configuration(str(file), os.environ), os.environ).settings
-    async with volume_calls(settings) as calls:
-        return dict(await calls[path](arguments, "command line"))
+    with audited_command(path.removeprefix("/debug/"), settings.log) as entry:
+        entry.arguments = arguments
+        async with volume_calls(settings) as calls:
+            document = await calls[path](arguments, "command line")
+        entry.take(document)
+    return dict(document)
 
 
 def _tell(

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from roadstead.cli.auditing import audited_command
 from roadstead.cli.client import AsJSON
 from roadstead.cli.serve import Configuration
 from roadstead.cli.sizes import written
@@ -72,7 +73,11 @@ def verify(
             _print_quarantined(asyncio.run(_quarantined(settings)), as_json=as_json)
             return
         started = time.perf_counter()
-        findings = asyncio.run(_verify(settings, repository, dry_run=dry_run))
+        with audited_command("verify", settings.log) as entry:
+            entry.arguments = {"repository": repository or "", "damaged": 0}
+            findings = asyncio.run(_verify(settings, repository, dry_run=dry_run))
+            entry.arguments |= {"damaged": len(findings.damaged)}
+            entry.size_bytes, entry.is_dry_run = findings.size_bytes, dry_run
     if as_json:
         typer.echo(json.dumps(_document(findings), indent=2))
     else:

@@ -13,6 +13,7 @@ GENERAL = (
     Key("log.formatter", _WORKS, "`text`, `json` or `logstash`"),
     Key("log.fields.**", _WORKS, "static fields on every line"),
     Key("log.accesslog.disabled", _WORKS, "no access log on stdout"),
+    Key("log.audit.disabled", _WORKS, "no line in the log for each call that steers the mirror"),
     Key("log.reportcaller", _WORKS, "adds `func` and `file` to every line (3.x)"),
     Key("log.hooks", _IGNORED, "no mail is sent; send the log on with your log collector"),
     Key("log.hooks[].options", _IGNORED, "", field="MAILOPTIONS"),

@@ -34,6 +34,12 @@ class AccessLogSettings(Section):
     disabled: bool = False
 
 
+class AuditSettings(Section):
+    """The lines that say who steered the mirror."""
+
+    disabled: bool = False
+
+
 class LogSettings(Section):
     """``log`` (1.1)."""
 
@@ -41,6 +47,7 @@ class LogSettings(Section):
     formatter: Literal["text", "json", "logstash"] = "text"
     fields: Annotated[dict[str, Any], BeforeValidator(resolve)] = Field(default_factory=dict)
     accesslog: AccessLogSettings = AccessLogSettings()
+    audit: AuditSettings = AuditSettings()
     reportcaller: bool = False
 
 

@@ -21,6 +21,7 @@ from roadstead.runtime.process import Running, running
 from roadstead.runtime.systemd import InheritedSockets, notify
 from roadstead.runtime.warmup import settle, warm_up_soon
 from roadstead.server.limits import raise_descriptor_limit
+from roadstead.telemetry.audit import audited
 
 _log = logging.getLogger("roadstead.runtime")
 
@@ -91,7 +92,8 @@ class Generations:
         if before is None or old is None:
             return
         try:
-            await self.start(InheritedSockets(old[0].listeners.sockets()))
+            with audited("reload", caller="SIGHUP"):
+                await self.start(InheritedSockets(old[0].listeners.sockets()))
         except ConfigError as error:
             for problem in error.problems:
                 _log.error("not reloaded: %s", problem)

@@ -13,6 +13,7 @@ from roadstead.config.notice import Level
 from roadstead.config.schema import LogSettings
 from roadstead.config.schema_health import HealthSettings
 from roadstead.storage.filesystem import FilesystemStore
+from roadstead.telemetry import audit
 from roadstead.telemetry.answered import Exchange, ExchangeLog, LogAgain
 from roadstead.telemetry.exchanges import AccessLog, ResponseLog
 from roadstead.telemetry.health import Check, Probe
@@ -84,6 +85,7 @@ def log_to_stderr(log: LogSettings, instance_id: str) -> tuple[LineWriter, dict[
     style = LogStyle(line_format=log.formatter, static=static, report_caller=log.reportcaller)
     errors = LineWriter(sys.stderr)
     install(LineHandler(errors.write, style), log.level)
+    audit.switch(on=not log.audit.disabled)
     return errors, static
 
 

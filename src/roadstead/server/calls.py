@@ -4,7 +4,6 @@ This is the one place where such a call is authorised, and where it is noted who
 """
 
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -13,8 +12,9 @@ from aiohttp import web
 from roadstead.errors import InvalidCallError, RoadsteadError
 from roadstead.server.access.steering import SteeringGate
 from roadstead.server.errors import json_body, render_error
+from roadstead.telemetry.audit import audited
 
-_log = logging.getLogger("roadstead.audit")
+_PREFIX = "/debug/"
 
 Arguments: TypeAlias = Mapping[str, Any]
 Document: TypeAlias = Mapping[str, Any]
@@ -32,15 +32,16 @@ class SteeringCalls:
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         """Let the call through and answer with its document."""
+        call = self._calls.get(request.path) if request.method == "POST" else None
+        if call is None:
+            return web.Response(status=404, text="404 page not found\n")
+        name = request.path.removeprefix(_PREFIX)
         try:
-            caller = await self._gate.authorise(request)
-            call = self._calls.get(request.path) if request.method == "POST" else None
-            if call is None:
-                return web.Response(status=404, text="404 page not found\n")
-            arguments = await _arguments(request)
-            fields = {"call": request.path, "caller": caller, "arguments": dict(arguments)}
-            _log.info("the mirror is being steered", extra={"fields": fields})
-            document = await call(arguments, caller)
+            with audited(name, address=self._gate.client(request)) as entry:
+                entry.caller = await self._gate.authorise(request)
+                entry.arguments = await _arguments(request)
+                document = await call(entry.arguments, entry.caller)
+                entry.take(document)
         except RoadsteadError as error:
             return render_error(error)
         return web.Response(body=json_body(dict(document)), content_type="application/json")

@@ -24,6 +24,7 @@ from roadstead.server.ranges import matches_none_of
 from roadstead.server.repeats import UPSTREAM, Current, Repeatable
 from roadstead.server.resolve import REASON, find_mirror, header_text, note_outcome
 from roadstead.telemetry import events
+from roadstead.telemetry.audit import audited
 from roadstead.telemetry.events import Kind, Outcome
 
 
@@ -92,14 +93,19 @@ class RegistryHandlers:
         deletions = self._deletions
         if incoming.method != "DELETE" or deletions is None or not self._may_be_deleted(endpoint):
             return _refuse_write(self.allowed(endpoint))
-        require_admin(incoming)
-        match endpoint:
-            case endpoints.ManifestEndpoint():
-                _, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
-                await deletions.manifest(repository, endpoint.reference)
-            case endpoints.BlobEndpoint():
-                _, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
-                await deletions.blob(repository, endpoint.digest)
+        address = self.gate.client(incoming.request)
+        with audited("delete", caller=incoming.caller, address=address) as entry:
+            entry.arguments = {endpoint.label: incoming.request.path}
+            require_admin(incoming)
+            match endpoint:
+                case endpoints.ManifestEndpoint():
+                    _, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
+                    await deletions.manifest(repository, endpoint.reference)
+                case endpoints.BlobEndpoint():
+                    _, repository = find_mirror(self._mirrors, incoming, endpoint.repository)
+                    await deletions.blob(repository, endpoint.digest)
+            # Links go; the data stays until garbage is collected.
+            entry.size_bytes = 0
         return web.Response(status=202)
 
     def _may_be_deleted(self, endpoint: endpoints.Endpoint) -> bool:

@@ -112,6 +112,11 @@ class Gate:
         message = f"this mirror does not let {caller} steer it; access.admins says who may"
         raise AccessDeniedError(message)
 
+    def client(self, request: web.BaseRequest) -> str:
+        """Return the client's address as text, as far as trusted proxies tell it."""
+        forwarded_for = request.headers.getall("X-Forwarded-For", ())
+        return str(client_address(peer_of(request), forwarded_for, self._trusted) or "")
+
     async def aclose(self) -> None:
         """Let go of what provider and check hold."""
         if self._provider is not None:

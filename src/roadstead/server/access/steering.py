@@ -29,6 +29,10 @@ class SteeringGate:
         """``gate`` knows the proofs and the admins."""
         self._gate = gate
 
+    def client(self, request: web.BaseRequest) -> str:
+        """Return the address of whoever calls; empty on a unix socket."""
+        return self._gate.client(request)
+
     async def authorise(self, request: web.BaseRequest) -> str:
         """Let a call through that changes something; return who makes it, for the audit log.
 
