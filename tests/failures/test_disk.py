@@ -212,6 +212,10 @@ class Allowance:
         """Do the same for manifests."""
         return self.reserve(repository, digest, size_bytes)
 
+    async def has_room(self, size_bytes: int) -> bool:
+        """Agree up to the allowance."""
+        return size_bytes <= self.size_bytes
+
     def grow(self, size_bytes: int) -> bool:
         """Agree up to the allowance."""
         return size_bytes <= self.size_bytes

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -19,11 +19,12 @@ from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror, Pulled
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.pace import PaceRules
-from roadstead.mirror.platforms import PlatformRules
+from roadstead.mirror.platforms import PlatformRules, SeenPlatforms
+from roadstead.mirror.prefetch import Prefetcher
 from roadstead.mirror.pump import RetryPolicy
 from roadstead.mirror.routing import Router, RouteRules
 from roadstead.mirror.soundness import Soundness
-from roadstead.mirror.space import SpaceKeeper
+from roadstead.mirror.space import SpaceKeeper, Unlimited
 from roadstead.oci.reference import RepositoryName, Tag
 from roadstead.server.access.gate import Gate
 from roadstead.server.app import RegistryApp
@@ -64,6 +65,7 @@ class Rig:
     clock: Clock
     events: list[Event]
     exchanges: list[Exchange] = field(default_factory=list)
+    prefetcher: Prefetcher | None = None
     healthy: bool = True
     draining: bool = False
     url: str = ""
@@ -117,12 +119,15 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
     store: FilesystemStore | None = None,
     shared: bool = False,
     pulled: Pulled = lambda _repository, _digest: None,
+    seen: SeenPlatforms | None = None,
+    may_spend: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[Rig]:
     """Build a mirror of a scripted upstream (a new one, unless given) over ``root``.
 
     A ``client`` that is open already takes the place of the one that would ask that upstream.
     A ``disk`` refuses what it is told to. A ``store`` takes the place of a plain one. A
-    ``shared`` one is that of several mirrors, as worker processes have it.
+    ``shared`` one is that of several mirrors, as worker processes have it. With platforms that
+    were ``seen`` blobs are fetched ahead, and manifests for that where it ``may_spend``.
     """
     async with contextlib.AsyncExitStack() as stack:
         if upstream is None:
@@ -178,7 +183,25 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
             observe=observe,
             clock=clock,
         )
-        mirror = Mirror(manifests=manifests, blobs=blobs, listings=listings, pulled=pulled)
+        prefetcher = None
+        if seen is not None:
+            prefetcher = Prefetcher(
+                manifests=manifests,
+                blobs=blobs,
+                space=space or Unlimited(),
+                seen=seen,
+                rules=platforms or PlatformRules(),
+                may_spend=may_spend,
+                observe=observe,
+                clock=clock,
+            )
+        mirror = Mirror(
+            manifests=manifests,
+            blobs=blobs,
+            listings=listings,
+            pulled=pulled,
+            prefetcher=prefetcher,
+        )
         names = frozenset({"docker.io", "registry.example"})
         router = Router([RouteRules("docker.io", names)], default="docker.io")
         mirrors = Mirrors(
@@ -189,7 +212,9 @@ async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to
             in_use=in_use,
         )
         stack.push_async_callback(mirrors.aclose)
-        yield Rig(upstream, store, root, flights, mirror, mirrors, clock, events)
+        rig = Rig(upstream, store, root, flights, mirror, mirrors, clock, events)
+        rig.prefetcher = prefetcher
+        yield rig
 
 
 @contextlib.asynccontextmanager

@@ -30,6 +30,8 @@ _ALL_EVENTS: tuple[Event, ...] = (
     events.EndpointMarked("docker.io", "registry.example", healthy=True),
     events.StorageTimed("Stat", 0.001),
     events.SegmentStarted(),
+    events.Prefetched(1),
+    events.PrefetchUsed(1),
     events.StorageFailed("write", "ENOSPC"),
     events.StorageStands(writable=False),
     events.PassedOn(),

@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -81,6 +81,11 @@ def _pattern(value: str) -> str:
     return value
 
 
+def _off(value: object) -> object:
+    """Read YAML's ``off``, which is a boolean there."""
+    return "off" if value is False else value
+
+
 def _platform(value: str) -> str:
     try:
         Platform.parse(value)
@@ -99,6 +104,7 @@ Patterns: TypeAlias = Annotated[
 Platforms: TypeAlias = Annotated[
     tuple[Annotated[str, AfterValidator(_platform)], ...], BeforeValidator(as_list)
 ]
+Prefetch: TypeAlias = Annotated[Literal["off", "platforms"], BeforeValidator(_off)]
 RegistryURL: TypeAlias = Annotated[str, AfterValidator(_registry_url)]
 
 
@@ -150,6 +156,7 @@ class UpstreamSettings(Section):
     stalltimeout: Wait = timedelta(seconds=30)
     maxmanifestsize: Annotated[Number, Field(ge=1)] = 8 * MIB
     maxtransfers: Annotated[Number, Field(ge=1)] = 32
+    prefetch: Prefetch = "off"
     blobconnections: Annotated[Number, Field(ge=1, le=16)] = 4
     retention: UpstreamRetentionSettings = UpstreamRetentionSettings()
 

@@ -106,6 +106,14 @@ class LimitKeeper:
         """Make room for a manifest."""
         return await self._reserve(repository, digest, size_bytes)
 
+    async def has_room(self, size_bytes: int) -> bool:
+        """Say whether so much could be kept now without evicting anything."""
+        try:
+            measured = await self._measure(more_bytes=size_bytes)
+        except (MetadataError, StorageError):
+            return False
+        return measured.is_known and fits(measured.parts, measured.volume, self._rules, size_bytes)
+
     def grow(self, repository: RepositoryName, promise: Promise, size_bytes: int) -> bool:
         """Have room for more; for threads."""
         return self._wait(self._grow(repository, promise, size_bytes), default=False)

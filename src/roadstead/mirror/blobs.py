@@ -1,6 +1,6 @@
 """Blobs: from the store, from a running flight, or from a new one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -9,7 +9,7 @@ from typing import BinaryIO
 from cachetools import LRUCache
 
 from roadstead.errors import BlobUnknownError, StorageError
-from roadstead.mirror.content import BlobReader, HeldBlobReader
+from roadstead.mirror.content import BlobReader, HeldBlobReader, wait_whole
 from roadstead.mirror.direct import DirectTransfers
 from roadstead.mirror.flight import Flights
 from roadstead.mirror.inuse import BlobsInUse
@@ -55,6 +55,7 @@ class Blobs:
         self._soundness = soundness
         self._observe = observe
         self._in_use = in_use or BlobsInUse()
+        self._max_transfers = max_transfers
         self._lane = ThreadPoolExecutor(max_transfers, thread_name_prefix="transfer")
         self._transfers = ParallelTransfers(
             upstream,
@@ -103,7 +104,34 @@ class Blobs:
         except StorageError:
             return await self._direct.open(repository, digest)
 
-    async def _open(self, repository: RepositoryName, digest: Digest) -> BlobReader:
+    async def fetch_ahead(
+        self, repository: RepositoryName, digest: Digest, *, started: Callable[[], None]
+    ) -> None:
+        """Fetch a blob that nobody has asked for, if it is neither held nor arriving.
+
+        ``started`` is called when it starts a flight; then it returns when the last byte is there.
+        Does nothing while as many transfers as half of this upstream's are under way.
+
+        Raises:
+            RoadsteadError: as ``open``, or in the middle.
+        """
+        if self._flights.under_way >= self._max_transfers // 2:
+            return
+        if await self._store.stat_blob(repository, digest) is None:
+            reader = await self._open(repository, digest, started=started)
+            try:
+                if reader.outcome is Outcome.MISS:
+                    await wait_whole(reader)
+            finally:
+                reader.close()
+
+    async def _open(
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        *,
+        started: Callable[[], None] = lambda: None,
+    ) -> BlobReader:
         pass_on = partial(self._direct.pass_on, repository, digest)
         while True:
             flight = self._flights.get(digest)
@@ -125,6 +153,7 @@ class Blobs:
                 flight = self._flights.start(
                     self._transfers, repository, digest, lane=self._lane, replaces=replaces
                 )
+                started()
                 return await flight.join(Outcome.MISS, pass_on=pass_on)
             await self._admit(repository, digest)
 

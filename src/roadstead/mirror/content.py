@@ -78,6 +78,17 @@ class BlobReader(Protocol):
         """Stop reading. Idempotent."""
 
 
+async def wait_whole(reader: BlobReader) -> None:
+    """Wait until the last byte of a blob is there, and right.
+
+    Raises:
+        RoadsteadError: as ``wait_beyond``.
+    """
+    offset = 0
+    while (available := await reader.wait_beyond(offset)) > offset:
+        offset = available
+
+
 class HeldBlobReader:
     """A blob that is complete in the store."""
 

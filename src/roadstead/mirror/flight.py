@@ -250,6 +250,11 @@ class Flights:
         running = self._running.get(digest)
         return running[0] if running is not None else None
 
+    @property
+    def under_way(self) -> int:
+        """How many there are."""
+        return len(self._running)
+
     def start(
         self,
         transfers: ParallelTransfers,

@@ -11,9 +11,11 @@ from roadstead.mirror.content import (
     ReferrersListing,
     ServedManifest,
     TagListing,
+    wait_whole,
 )
 from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
+from roadstead.mirror.prefetch import Prefetcher
 from roadstead.oci.digest import Digest
 from roadstead.oci.reference import Reference, RepositoryName
 from roadstead.storage.base import Removed, RemovedData, RemovedLayerLink, RemovedTag
@@ -40,12 +42,17 @@ class Mirror:
         blobs: Blobs,
         listings: Listings,
         pulled: Pulled = _nobody_counts,
+        prefetcher: Prefetcher | None = None,
     ) -> None:
-        """``pulled`` is called for each manifest that a client gets, or its headers; quickly."""
+        """``pulled`` is called for each manifest that a client gets, or its headers; quickly.
+
+        ``prefetcher`` fetches ahead what belongs to it.
+        """
         self._manifests = manifests
         self._blobs = blobs
         self._listings = listings
         self._pulled = pulled
+        self._prefetcher = prefetcher
 
     async def manifest(self, repository: RepositoryName, reference: Reference) -> ServedManifest:
         """Return a manifest; see Manifests for what can go wrong."""
@@ -65,12 +72,19 @@ class Mirror:
             self._pulled(repository, manifest.descriptor.digest)
         return manifest
 
+    def taken(self, repository: RepositoryName, manifest: ServedManifest) -> None:
+        """Note that a client gets all of a manifest: it will ask for what that points at."""
+        if self._prefetcher is not None:
+            self._prefetcher.taken(repository, manifest)
+
     def blob_at_hand(self, repository: RepositoryName, digest: Digest) -> HeldBlobReader | None:
         """Return a reader of a blob that can be served at once; see Blobs."""
         return self._blobs.at_hand(repository, digest)
 
     async def blob(self, repository: RepositoryName, digest: Digest) -> BlobReader:
         """Return a reader of a blob; see Blobs."""
+        if self._prefetcher is not None:
+            self._prefetcher.asked_for(digest)
         return await self._blobs.open(repository, digest)
 
     async def restore_blob(self, repository: RepositoryName, digest: Digest) -> None:
@@ -81,9 +95,7 @@ class Mirror:
         """
         reader = await self._blobs.open(repository, digest)
         try:
-            offset = 0
-            while (available := await reader.wait_beyond(offset)) > offset:
-                offset = available
+            await wait_whole(reader)
         finally:
             reader.close()
 
@@ -135,6 +147,8 @@ class Mirror:
     async def stop_asking(self) -> None:
         """Cancel running questions; for the end of the process."""
         self._blobs.stop_asking()
+        if self._prefetcher is not None:
+            await self._prefetcher.aclose()
         await self._blobs.stop_looking()
         await self._manifests.aclose()
         await self._listings.aclose()

@@ -1,9 +1,9 @@
-"""Which children of an index are fetched: a pure rule over platforms.
+"""Which children of an index are fetched: rules over platforms.
 
 An index is always served verbatim: a trimmed one would have another digest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from roadstead.oci.descriptor import Descriptor
@@ -34,3 +34,26 @@ class PlatformRules:
     def wanted(self, children: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
         """Choose the children of an index that are fetched."""
         return tuple(child for child in children if self.admit(child.platform))
+
+
+class SeenPlatforms:
+    """The platforms that clients have asked for; never more than a few."""
+
+    _MOST = 32
+
+    def __init__(
+        self, known: Iterable[str] = (), *, keep: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """``known`` are those of before, as texts; ``keep`` remembers a further one."""
+        self._keep = keep
+        self._texts = set(known)
+
+    def __contains__(self, platform: Platform) -> bool:
+        return str(platform) in self._texts
+
+    def note(self, platform: Platform) -> None:
+        """Note that a client has taken an image for ``platform``."""
+        text = str(platform)
+        if text not in self._texts and len(self._texts) < self._MOST:
+            self._texts.add(text)
+            self._keep(text)

@@ -48,6 +48,9 @@ class SpaceKeeper(Protocol):
     ) -> Reservation | None:
         """Do the same on the event loop: for manifests."""
 
+    async def has_room(self, size_bytes: int) -> bool:
+        """Say whether so much could be kept now without evicting anything. Never raises."""
+
     def note_full(self) -> None:
         """Note that a write failed for want of space; callable from any thread.
 
@@ -69,6 +72,10 @@ class Unlimited:
     ) -> "Unlimited":
         """Agree."""
         return self
+
+    async def has_room(self, _size_bytes: int) -> bool:
+        """Agree."""
+        return True
 
     def note_full(self) -> None:
         """Do nothing: there is nobody who could evict."""

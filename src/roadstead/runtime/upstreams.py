@@ -20,7 +20,8 @@ from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
 from roadstead.mirror.pace import PaceRules
-from roadstead.mirror.platforms import PlatformRules
+from roadstead.mirror.platforms import PlatformRules, SeenPlatforms
+from roadstead.mirror.prefetch import Prefetcher
 from roadstead.mirror.routing import Router, any_of
 from roadstead.mirror.soundness import Soundness
 from roadstead.mirror.space import SpaceKeeper
@@ -32,6 +33,8 @@ from roadstead.runtime.plan import PlannedUpstream, default_name, plan_upstreams
 from roadstead.runtime.status import StatusBoard
 from roadstead.secrecy import Secret
 from roadstead.storage.filesystem import FilesystemStore
+from roadstead.storage.layout import Layout
+from roadstead.storage.platformlist import PlatformList
 from roadstead.telemetry.events import Observer
 from roadstead.upstream.base import Upstream
 from roadstead.upstream.client import RegistryUpstream
@@ -83,8 +86,17 @@ async def open_mirrors(
     planned = plan_upstreams(settings)
     flights = Flights(store, observe=observe, space=board.space.keeper)
     in_use = BlobsInUse()
+    layout = Layout(Path(settings.storage.filesystem.rootdirectory))
+    platforms = PlatformList(layout.platforms)
     parts = _Parts(
-        store, flights, in_use, HeldNames(store, metadata), metadata, board.space.keeper, observe
+        store,
+        flights,
+        in_use,
+        HeldNames(store, metadata),
+        metadata,
+        board.space.keeper,
+        SeenPlatforms(platforms.read(), keep=platforms.add),
+        observe,
     )
     async with AsyncExitStack() as stack:
         mirrors = {}
@@ -202,6 +214,7 @@ class _Parts:
     names: HeldNames
     metadata: MetadataService
     space: SpaceKeeper
+    seen: SeenPlatforms
     observe: Observer
 
     def pulled(self, repository: RepositoryName, digest: Digest) -> None:
@@ -217,28 +230,41 @@ def _mirror(given: UpstreamSettings, upstream: Upstream, parts: _Parts) -> Mirro
         stale_limit=given.staleforhours * 3600.0 or None,
     )
     soundness = Soundness(store, observe=observe)
+    platforms = PlatformRules(tuple(map(Platform.parse, given.platforms)))
     manifests = Manifests(
         store=store,
         upstream=upstream,
         rules=rules,
         soundness=soundness,
         observe=observe,
-        platforms=PlatformRules(tuple(map(Platform.parse, given.platforms))),
+        platforms=platforms,
         budget=lambda: _budget_left(upstream),
         space=parts.space,
     )
+    blobs = Blobs(
+        store=store,
+        upstream=upstream,
+        flights=parts.flights,
+        max_transfers=given.maxtransfers,
+        pace=PaceRules(connections=given.blobconnections),
+        soundness=soundness,
+        observe=observe,
+        in_use=parts.in_use,
+    )
+    prefetcher = None
+    if given.prefetch == "platforms" and isinstance(upstream, FailoverUpstream):
+        prefetcher = Prefetcher(
+            manifests=manifests,
+            blobs=blobs,
+            space=parts.space,
+            seen=parts.seen,
+            rules=platforms,
+            may_spend=lambda: all(one.budget is None for one in upstream.status()),
+            observe=observe,
+        )
     return Mirror(
         manifests=manifests,
-        blobs=Blobs(
-            store=store,
-            upstream=upstream,
-            flights=parts.flights,
-            max_transfers=given.maxtransfers,
-            pace=PaceRules(connections=given.blobconnections),
-            soundness=soundness,
-            observe=observe,
-            in_use=parts.in_use,
-        ),
+        blobs=blobs,
         listings=Listings(
             store=store,
             upstream=upstream,
@@ -248,6 +274,7 @@ def _mirror(given: UpstreamSettings, upstream: Upstream, parts: _Parts) -> Mirro
             catalog=parts.names,
         ),
         pulled=parts.pulled,
+        prefetcher=prefetcher,
     )
 
 

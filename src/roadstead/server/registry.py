@@ -132,6 +132,7 @@ class RegistryHandlers:
         is_wanted = matches_none_of(_joined(incoming, "If-None-Match"), etag)
         if is_wanted and not incoming.is_head:
             incoming.sent_bytes = len(manifest.content)
+            mirror.taken(repository, manifest)
         size = manifest.descriptor.size
         incoming.content_digest, incoming.content_bytes = digest, size
         sent, upstream = incoming.sent_bytes, incoming.common_headers[UPSTREAM]

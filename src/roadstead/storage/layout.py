@@ -107,6 +107,11 @@ class Layout:
         return self.own / "quarantine"
 
     @property
+    def platforms(self) -> Path:
+        """List of the platforms that clients have asked for."""
+        return self.own / "platforms"
+
+    @property
     def partials(self) -> Path:
         """Directory of all partial blobs; one directory in it for each boot."""
         return self.own / "partial"

@@ -131,6 +131,20 @@ class SegmentStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefetched:
+    """The fetch of a blob that nobody has asked for yet has begun."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchUsed:
+    """A client asks, for the first time, for a blob that was fetched ahead."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamFailed:
     """A call to an upstream, by its configured name, failed for good; ``error``: class name."""
 
@@ -434,6 +448,8 @@ Event: TypeAlias = (
     | ReadersChanged
     | TransferResumed
     | SegmentStarted
+    | Prefetched
+    | PrefetchUsed
     | UpstreamFailed
     | UpstreamAsked
     | BudgetSeen

@@ -179,6 +179,17 @@ class OwnFamilies(_Group):
             "roadstead_segments_total",
             "Parts of large blobs that were fetched over connections of their own.",
         )
+        self.prefetched = Counter(
+            "roadstead_prefetched_blobs_total",
+            "Blobs that were fetched before anybody asked, and those that somebody then asked for.",
+            ("state",),
+        )
+        self.prefetched_bytes = Counter(
+            "roadstead_prefetched_bytes_total", "Sizes of those blobs.", ("state",)
+        )
+        for state in ("fetched", "used"):
+            self.prefetched.initialise((state,))
+            self.prefetched_bytes.initialise((state,))
         self.upstream_errors = Counter(
             "roadstead_upstream_errors_total",
             "Calls upstream that failed for good.",

@@ -8,6 +8,7 @@ set; nothing that a client sends becomes a label.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from roadstead.telemetry import events
@@ -90,6 +91,8 @@ class Metrics:
             events.FlightEnded: self._count_flight_ended,
             events.TransferResumed: self._count_transfer_resumed,
             events.SegmentStarted: self._count_segment,
+            events.Prefetched: partial(self._count_prefetched, "fetched"),
+            events.PrefetchUsed: partial(self._count_prefetched, "used"),
             events.UpstreamFailed: self._count_upstream_failed,
             events.BudgetSeen: self._note_budget,
             events.EndpointMarked: self._note_endpoint,
@@ -216,6 +219,10 @@ class Metrics:
 
     def _count_segment(self, _event: events.SegmentStarted) -> None:
         self._own.segments.values[()] += 1
+
+    def _count_prefetched(self, state: str, event: events.Prefetched | events.PrefetchUsed) -> None:
+        self._own.prefetched.values[(state,)] += 1
+        self._own.prefetched_bytes.values[(state,)] += event.size_bytes
 
     def _count_upstream_failed(self, event: events.UpstreamFailed) -> None:
         self._own.upstream_errors.values[event.upstream, event.error] += 1
