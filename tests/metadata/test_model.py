@@ -161,7 +161,7 @@ def all_candidates(connection: sa.Connection, *, limit: int) -> list[EvictionCan
     after: candidates.Cursor | None = None
     while True:
         page, after = candidates.candidates(
-            connection, EVERYTHING, after=after, until=until, limit=limit
+            connection, EVERYTHING, after=after, until=until, limit=limit, shared={}
         )
         found += page
         if after is None:

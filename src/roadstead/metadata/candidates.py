@@ -29,6 +29,8 @@ from roadstead.oci.reference import RepositoryName, Tag
 Cursor: TypeAlias = tuple[float, int, int]
 """Behind which image a page begins: its last pull, repository and content."""
 
+_MANY_HOLDERS = 20
+
 _position = sa.tuple_(manifest.c.last_pull, manifest.c.repository_id, manifest.c.content_id)
 _images = (
     sa.select(
@@ -40,7 +42,8 @@ _images = (
         repository.c.path,
     )
     .join(repository, repository.c.id == manifest.c.repository_id)
-    .where(manifest.c.is_top)
+    # Word for word as the index has it; SQLAlchemy's "is_top = 1" would not find it.
+    .where(sa.text("manifest.is_top"))
     .order_by(manifest.c.last_pull, manifest.c.repository_id, manifest.c.content_id)
 )
 
@@ -51,18 +54,26 @@ def latest_pull(connection: sa.Connection) -> float:
 
 
 def candidates(
-    connection: sa.Connection, scope: Scope, *, after: Cursor | None, until: float, limit: int
+    connection: sa.Connection,
+    scope: Scope,
+    *,
+    after: Cursor | None,
+    until: float,
+    limit: int,
+    shared: dict[int, int],
 ) -> tuple[list[EvictionCandidate], Cursor | None]:
     """Return up to ``limit`` images behind ``after``, and where the next page begins.
 
     Images pulled after ``until`` are left out: they would come twice. None: there are no more.
+    ``shared`` is kept from page to page: the holders of data that so many images need that
+    counting them for each page would take longer than all else.
     """
     select = _images.where(manifest.c.last_pull <= until, *in_scope(scope)).limit(limit)
     if after is not None:
         # The first condition says the same less exactly: it is what SQLite looks up.
         select = select.where(manifest.c.last_pull >= after[0], _position > after)
     tops = connection.execute(select).all()
-    images = _Images(connection, [(top.repository_id, top.content_id) for top in tops])
+    images = _Images(connection, [(top.repository_id, top.content_id) for top in tops], shared)
     last = tops[-1] if len(tops) == limit else None
     cursor = None if last is None else (last.last_pull, last.repository_id, last.content_id)
     return [images.candidate(top) for top in tops], cursor
@@ -71,7 +82,7 @@ def candidates(
 def images_of(connection: sa.Connection, name: RepositoryName) -> list[EvictionCandidate]:
     """Return all images of one repository."""
     tops = connection.execute(_images.where(repository.c.path == to_path(name))).all()
-    images = _Images(connection, [(top.repository_id, top.content_id) for top in tops])
+    images = _Images(connection, [(top.repository_id, top.content_id) for top in tops], {})
     return [images.candidate(top) for top in tops]
 
 
@@ -162,7 +173,9 @@ class _Held:
 class _Images:
     """The images of one page: members, tags and data of all of them, read together."""
 
-    def __init__(self, connection: sa.Connection, tops: Sequence[Pair]) -> None:
+    def __init__(
+        self, connection: sa.Connection, tops: Sequence[Pair], shared: dict[int, int]
+    ) -> None:
         self._under = _closure(connection, tops)
         members = {(of, low) for (of, _), lows in self._under.items() for low in lows}
         members |= set(tops)
@@ -171,7 +184,9 @@ class _Images:
         self._contents = _contents(connection, {found for _, found in members})
         needed = {blob for held in self._contents.values() for blob in held.blobs}
         self._contents |= _contents(connection, needed - self._contents.keys(), bare=True)
-        self._holders = count_holders(connection, self._contents)
+        counted = count_holders(connection, self._contents.keys() - shared.keys())
+        shared |= {found: count for found, count in counted.items() if count >= _MANY_HOLDERS}
+        self._holders = shared | counted
 
     def candidate(self, top: sa.Row[int, int, float, float, int, str]) -> EvictionCandidate:
         """Put one image together."""

@@ -35,11 +35,14 @@ def _related(
 ) -> Iterator[tuple[int, int, int]]:
     for start in range(0, len(pairs), _AT_ONCE):
         some = pairs[start : start + _AT_ONCE]
+        ids = sorted({content_id for _, content_id in some})
         for kind, lower, higher in (
             (EdgeKind.CHILD, edge.c.child_id, edge.c.parent_id),
             (EdgeKind.SUBJECT, edge.c.parent_id, edge.c.child_id),
         ):
             select = sa.select(_low.c.repository_id, _low.c.content_id, _high.c.content_id).where(
+                # The pairs say it more exactly, but SQLite does not look them up in an index.
+                (lower if given is _low else higher).in_(ids),
                 sa.tuple_(given.c.repository_id, given.c.content_id).in_(some),
                 edge.c.kind == kind,
                 lower == _low.c.content_id,

@@ -50,9 +50,17 @@ class Reader:
         """Yield all images, least recently pulled first."""
         until = await self.ask(candidates.latest_pull)
         after: candidates.Cursor | None = None
+        shared: dict[int, int] = {}
         while True:
             page, after = await self.ask(
-                partial(candidates.candidates, scope=scope, after=after, until=until, limit=_PAGE)
+                partial(
+                    candidates.candidates,
+                    scope=scope,
+                    after=after,
+                    until=until,
+                    limit=_PAGE,
+                    shared=shared,
+                )
             )
             for one in page:
                 yield one

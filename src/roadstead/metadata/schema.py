@@ -69,8 +69,8 @@ sa.Index(
     manifest.c.last_pull,
     manifest.c.repository_id,
     manifest.c.content_id,
-    sqlite_where=manifest.c.is_top,
-    postgresql_where=manifest.c.is_top,
+    sqlite_where=sa.text("is_top"),
+    postgresql_where=sa.text("is_top"),
 )
 
 layer = sa.Table(
