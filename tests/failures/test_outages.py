@@ -21,9 +21,10 @@ from roadstead.upstream.timeouts import Timeouts
 from tests.support.rig import APP, Rig, make_rig, serving
 from tests.support.roadstead_process import free_port, start_roadstead
 
+# Whoever waits for an upstream that is silent on purpose need not wait long.
 PATIENCE_SECONDS = 0.4
-# A busy machine is slow; a hang is slower.
-BOUND_SECONDS = 5.0
+# A busy machine is slow; a hang, and whoever waits where nothing is silent, is slower.
+BOUND_SECONDS = 20.0
 
 Trouble = Callable[[ScriptedRegistry], Awaitable[None]]
 
@@ -72,10 +73,14 @@ TROUBLES: dict[str, tuple[Trouble, set[int]]] = {
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """Give a served mirror with little patience."""
-    rules = FreshnessRules(revalidation_limit=PATIENCE_SECONDS)
-    timeouts = Timeouts(connect=0.8, first_byte=0.8, stall=0.8, total=1.0)
+async def rig(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """Give a served mirror, with little patience where upstream will be silent."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    silent = parameters.get("trouble") is fall_silent
+    wait = PATIENCE_SECONDS if silent else 2 * BOUND_SECONDS
+    rules = FreshnessRules(revalidation_limit=wait)
+    # A small call may take the sum of the first two; a paused upstream still accepts connections.
+    timeouts = Timeouts(connect=4 * wait, first_byte=wait, stall=wait, total=100)
     async with make_rig(tmp_path, rules=rules, timeouts=timeouts) as made, serving(made):
         yield made
         made.upstream.resume()

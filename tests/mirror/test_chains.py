@@ -9,15 +9,20 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
+from roadstead.mirror.freshness import FreshnessRules
 from roadstead.simulator import faults
 from roadstead.simulator.client import Pull, PullingClient
 from roadstead.simulator.content import GeneratedContent, tarred
 from roadstead.simulator.faults import RequestKind
 from roadstead.simulator.registry import ScriptedRegistry
 from roadstead.upstream.client import RegistryUpstream
+from roadstead.upstream.timeouts import Timeouts
 from tests.support.rig import APP, Rig, make_rig, serving
 
 LAYER_BYTES = 3_000_000
+# Nobody here is silent, so nobody gives up on one that is slow because the machine is busy.
+_TIMEOUTS = Timeouts(connect=50, first_byte=50, stall=50, total=50)
+_RULES = FreshnessRules(revalidation_limit=50)
 
 
 @dataclass
@@ -44,10 +49,12 @@ async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
     """Start both mirrors."""
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(ScriptedRegistry())
-        far = await stack.enter_async_context(make_rig(tmp_path / "far", upstream=registry))
+        made = make_rig(tmp_path / "far", upstream=registry, rules=_RULES, timeouts=_TIMEOUTS)
+        far = await stack.enter_async_context(made)
         await stack.enter_async_context(serving(far))
-        client = await stack.enter_async_context(RegistryUpstream(far.url))
-        made = make_rig(tmp_path / "near", upstream=registry, client=client)
+        opened = RegistryUpstream(far.url, timeouts=_TIMEOUTS)
+        client = await stack.enter_async_context(opened)
+        made = make_rig(tmp_path / "near", upstream=registry, client=client, rules=_RULES)
         near = await stack.enter_async_context(made)
         await stack.enter_async_context(serving(near))
         puller = await stack.enter_async_context(PullingClient(near.url))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from roadstead.secrecy import Secret
-from roadstead.simulator.faults import RequestKind, Status
+from roadstead.simulator.faults import Fault, RequestKind, Stall, Status
 from roadstead.simulator.registry import ScriptedRegistry
 from roadstead.simulator.wire import HttpRequest, Reply
 from roadstead.telemetry.events import Event
@@ -20,10 +20,10 @@ from roadstead.upstream.retry import Retries
 from roadstead.upstream.timeouts import Timeouts
 from tests.support.clock import Clock
 
-# Long enough for loopback on a busy machine.
-PATIENT = Timeouts(connect=2, first_byte=2, stall=2, total=5)
-# For tests that run into them; the answer to a small call may take the sum of the first two.
-IMPATIENT = Timeouts(connect=0.2, first_byte=0.3, stall=0.3, total=5)
+# Nothing on loopback takes so long, however busy the machine is.
+PATIENT = Timeouts(connect=50, first_byte=50, stall=50, total=50)
+# Towards an endpoint that is silent on purpose; a small call may take the sum of the first two.
+IMPATIENT = Timeouts(connect=0.5, first_byte=0.3, stall=0.3, total=50)
 
 
 @dataclass
@@ -42,14 +42,17 @@ async def make_pool(
     name: str = "docker.io",
     store_prefix: str = "",
     limit: CallLimit | None = None,
-    timeouts: Timeouts = PATIENT,
+    first: Timeouts = PATIENT,
 ) -> AsyncIterator[Pool]:
-    """Ask each endpoint as each account (its password is its name); no pause is jittered."""
+    """Ask each endpoint as each account (its password is its name); no pause is jittered.
+
+    ``first`` is the patience with the first endpoint; there is no end to that with the others.
+    """
     clock = Clock()
     events: list[Event] = []
     members = [
-        Member(url, account or "anonymous", _client(url, account, timeouts))
-        for url in endpoints
+        Member(url, account or "anonymous", _client(url, account, PATIENT if number else first))
+        for number, url in enumerate(endpoints)
         for account in accounts
     ]
     upstream = FailoverUpstream(
@@ -64,6 +67,11 @@ async def make_pool(
     )
     async with upstream:
         yield Pool(upstream, clock, events)
+
+
+def patience_with(fault: Fault) -> Timeouts:
+    """Return how long to wait for an endpoint with this fault: for silence, not long."""
+    return IMPATIENT if isinstance(fault, Stall) else PATIENT
 
 
 def _client(url: str, account: str, timeouts: Timeouts) -> RegistryUpstream:

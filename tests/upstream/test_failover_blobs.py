@@ -19,7 +19,7 @@ from roadstead.simulator.registry import ScriptedRegistry
 from roadstead.telemetry.events import TransferResumed
 from roadstead.upstream.failover import FailoverUpstream
 from tests.support.rig import make_rig, read_all
-from tests.upstream.pools import IMPATIENT, make_pool
+from tests.upstream.pools import make_pool, patience_with
 
 APP = RepositoryName("library/app")
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
@@ -74,7 +74,7 @@ async def test_the_next_endpoint_sends(
     digest = stock(registry, elsewhere)
     registry.inject(fault, kind=RequestKind.BLOB)
 
-    async with make_pool(registry.url, elsewhere.url, timeouts=IMPATIENT) as pool:
+    async with make_pool(registry.url, elsewhere.url, first=patience_with(fault)) as pool:
         assert await fetch(pool.upstream, digest) == CONTENT
 
 
@@ -101,7 +101,7 @@ async def test_a_broken_transfer_goes_on_elsewhere(
     digest = stock(registry, elsewhere)
     registry.inject(fault, kind=RequestKind.BLOB)
 
-    async with make_pool(registry.url, elsewhere.url, timeouts=IMPATIENT) as pool:
+    async with make_pool(registry.url, elsewhere.url, first=patience_with(fault)) as pool:
         assert await fetch(pool.upstream, digest) == CONTENT
 
     assert registry.count(kind=RequestKind.BLOB) == 1
