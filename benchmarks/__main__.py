@@ -2,17 +2,21 @@
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import SubprocessError
 
+from benchmarks.client import LoadFailedError
 from benchmarks.lab import Lab
 from benchmarks.peers.base import Peer, is_installed
 from benchmarks.peers.gomodules import build, go_program
 from benchmarks.peers.nginx import NGINX_ORIGIN
 from benchmarks.plots import draw
+from benchmarks.process import StartFailedError
 from benchmarks.report import render
 from benchmarks.results import Record, Results, describe_machine
 from benchmarks.scenarios import SCENARIOS
@@ -20,7 +24,8 @@ from benchmarks.scenarios.base import Scenario
 
 _RESULTS = Path(__file__).parent / "results"
 _TMPFS = Path("/dev/shm")  # noqa: S108 - directories in it are made by mkdtemp
-_DEFAULT_ROUNDS = 3
+# A full run takes about 20 minutes.
+_DEFAULT_ROUNDS = 2
 
 
 def main() -> int:
@@ -30,15 +35,20 @@ def main() -> int:
         print("nginx is needed as the upstream: install nginx-light")
         return 1
     chosen = [item for item in SCENARIOS if not options.scenario or item.name in options.scenario]
-    versions = dict(_installed(chosen, options.peer))
+    left_out: dict[str, str] = {}
+    chosen = list(possible(chosen, left_out))
+    versions = dict(_installed(chosen, options.peer, left_out))
     results, file = _begin(options.resume, versions)
+    results.left_out.update(left_out)
     with Lab(options.directory) as lab:
         for scenario in chosen:
             peers = [peer for peer in scenario.peers if peer.name in versions]
-            for record in _rounds(lab, scenario, peers, options.rounds, results):
+            for record in rounds(lab, scenario, peers, options.rounds, results):
                 print(_line(record), flush=True)
                 results.records.append(record)
                 results.write(file)
+    for name, why in results.left_out.items():
+        print(f"left out: {name}, because {why}")
     results.write(file)
     report = render(results, SCENARIOS, draw(results, SCENARIOS, file.with_suffix("")))
     file.with_suffix(".md").write_text(report, encoding="utf-8")
@@ -61,33 +71,55 @@ def _begin(resumed: Path | None, versions: Mapping[str, str]) -> tuple[Results, 
     return results, _RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
 
 
-def _rounds(
-    lab: Lab, scenario: Scenario, peers: Sequence[Peer], rounds: int, results: Results
+def rounds(
+    lab: Lab, scenario: Scenario, peers: Sequence[Peer], count: int, results: Results
 ) -> Iterator[Record]:
     """Measure round by round, every peer in each, so that a disturbance meets them all.
 
     What ``results`` has already is not measured again; a round that was broken off is.
     """
-    for number in range(min(rounds, scenario.max_rounds)):
+    for number in range(min(count, scenario.max_rounds)):
         for peer in peers:
             if results.has(scenario.name, peer.name, number):
                 continue
             results.forget(scenario.name, peer.name, number)
-            load = os.getloadavg()[0]
-            for case, values in scenario.measure(lab, peer):
-                yield Record(
-                    scenario=scenario.name,
-                    case=case,
-                    peer=peer.name,
-                    round=number,
-                    load=load,
-                    values=values,
-                )
-                load = os.getloadavg()[0]
+            try:
+                yield from _round(lab, scenario, peer, number)
+            except (LoadFailedError, StartFailedError, OSError, SubprocessError) as error:
+                # The others are worth measuring all the same.
+                name = f"{scenario.name}, {peer.name}, round {number}"
+                results.left_out[name] = str(error) or type(error).__name__
+                continue
             results.complete(scenario.name, peer.name, number)
 
 
-def _installed(scenarios: Sequence[Scenario], wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _round(lab: Lab, scenario: Scenario, peer: Peer, number: int) -> Iterator[Record]:
+    load = os.getloadavg()[0]
+    for case, values in scenario.measure(lab, peer):
+        yield Record(
+            scenario=scenario.name,
+            case=case,
+            peer=peer.name,
+            round=number,
+            load=load,
+            values=values,
+        )
+        load = os.getloadavg()[0]
+
+
+def possible(scenarios: Sequence[Scenario], left_out: dict[str, str]) -> Iterator[Scenario]:
+    """Choose the scenarios whose programs are installed; the others are named in ``left_out``."""
+    for scenario in scenarios:
+        missing = [program for program in scenario.needs if shutil.which(program) is None]
+        if missing:
+            left_out[scenario.name] = f"{', '.join(missing)} is not installed"
+        else:
+            yield scenario
+
+
+def _installed(
+    scenarios: Sequence[Scenario], wanted: Sequence[str], left_out: dict[str, str]
+) -> Iterator[tuple[str, str]]:
     for peer in {peer.name: peer for scenario in scenarios for peer in scenario.peers}.values():
         if wanted and peer.name not in wanted:
             continue
@@ -96,7 +128,7 @@ def _installed(scenarios: Sequence[Scenario], wanted: Sequence[str]) -> Iterator
         if is_installed(peer):
             yield peer.name, peer.version()
         else:
-            print(f"{peer.name} is left out: {why or f'{peer.program} is not installed'}")
+            left_out[peer.name] = why or f"{peer.program} is not installed"
 
 
 def _line(record: Record) -> str:

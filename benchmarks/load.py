@@ -59,6 +59,8 @@ class Outcome:
     wall_seconds: float = 0.0
     body_bytes: int = 0
     answers: int = 0
+    longest_pause_seconds: float = 0.0
+    """Between two pieces of one body."""
     first_byte_seconds: list[float] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
 
@@ -87,6 +89,7 @@ class _Connection:
         self._left: int | None = None
         self._hash = hashlib.sha256()
         self._started = time.perf_counter()
+        self._got_at = self._started
         self._is_first = True
         self.socket.sendall(self._request)
 
@@ -128,9 +131,13 @@ class _Connection:
         return self._take(memoryview(body)) if body else False
 
     def _take(self, piece: memoryview) -> bool:
+        now = time.perf_counter()
         if self._is_first:
-            self._outcome.first_byte_seconds.append(time.perf_counter() - self._started)
+            self._outcome.first_byte_seconds.append(now - self._started)
             self._is_first = False
+        elif now - self._got_at > self._outcome.longest_pause_seconds:
+            self._outcome.longest_pause_seconds = now - self._got_at
+        self._got_at = now
         if self._load.hashed:
             self._hash.update(piece)
         self._left = (self._left or 0) - len(piece)

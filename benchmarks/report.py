@@ -16,6 +16,7 @@ def render(
     lines = [f"Measured {results.started}.", ""]
     lines += [f"* {name}: {text}" for name, text in results.machine.items()]
     lines += [f"* {name}: {text}" for name, text in results.versions.items()]
+    lines += [f"* left out: {name}, because {why}" for name, why in results.left_out.items()]
     for scenario in scenarios:
         if results.cases(scenario.name):
             lines += ["", *_section(results, scenario)]

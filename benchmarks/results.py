@@ -32,6 +32,8 @@ class Results:
     records: list[Record]
     rounds: list[list[str]] = field(default_factory=list)
     """Scenario, peer and number of each round that was measured to its end."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Peers and scenarios that were not measured, or not to the end, and why."""
 
     def has(self, scenario: str, peer: str, number: int) -> bool:
         """Say whether a round was measured to its end."""

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.peers.base import Place
@@ -23,6 +24,8 @@ class DistributionPeer:
     version_argument: str
     logging: bool = False
     secure: bool = False
+    proxy: Mapping[str, object] = field(default_factory=dict)
+    """Further keys of the section."""
 
     def version(self) -> str:
         """See Peer."""
@@ -47,7 +50,7 @@ class DistributionPeer:
                 "cache": {"blobdescriptor": "inmemory"},
             },
             "http": {"addr": f"127.0.0.1:{place.port}", "secret": "benchmark", **tls},
-            "proxy": {"remoteurl": place.upstream_url},
+            "proxy": {"remoteurl": place.upstream_url, **self.proxy},
         }
         file = place.directory / "config.yml"
         # JSON is YAML.
@@ -61,6 +64,18 @@ ROADSTEAD = DistributionPeer(name="roadstead", program=_ROADSTEAD, version_argum
 ROADSTEAD_LOGGING = DistributionPeer(
     name="roadstead, logging", program=_ROADSTEAD, version_argument="version", logging=True
 )
+ROADSTEAD_PREFETCH = DistributionPeer(
+    name="roadstead, prefetch",
+    program=_ROADSTEAD,
+    version_argument="version",
+    proxy={"prefetch": "platforms"},
+)
+ROADSTEAD_WITHOUT_TTL = DistributionPeer(
+    name="roadstead, tagttl 0s",
+    program=_ROADSTEAD,
+    version_argument="version",
+    proxy={"tagttl": "0s"},
+)
 DOCKER_REGISTRY = DistributionPeer(
     name="docker-registry", program="docker-registry", version_argument="--version"
 )
@@ -71,7 +86,7 @@ DOCKER_REGISTRY_LOGGING = DistributionPeer(
     logging=True,
 )
 REGISTRY_3 = DistributionPeer(
-    name="registry 3", program=go_program("registry"), version_argument="--version"
+    name="registry 3", program=go_program("registry3"), version_argument="--version"
 )
 ROADSTEAD_TLS = DistributionPeer(
     name="roadstead, TLS", program=_ROADSTEAD, version_argument="version", secure=True

@@ -1,20 +1,18 @@
-"""Peers that are built from Go modules, into a cache outside the repository."""
+"""Peers that are built from Go modules, by scripts/build-from-go and to where it puts them."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
 
-_MODULES: Final = {
-    "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
-    "zot": "zotregistry.dev/zot/v2/cmd/zot@latest",
-}
+_SCRIPT: Final = Path(__file__).parents[2] / "scripts/build-from-go"
+_PROGRAMS: Final = Path("~/.cache/roadstead/bin").expanduser()
+_LONGEST_BUILD_SECONDS: Final = 900.0
 
 
 def go_program(name: str) -> str:
     """Return where the program is, or will be once ``build`` was called."""
-    return str(_cache() / name)
+    return str(_PROGRAMS / name)
 
 
 def build(name: str) -> str | None:
@@ -22,22 +20,22 @@ def build(name: str) -> str | None:
 
     The first time takes minutes, and the module proxy.
     """
-    if shutil.which(go_program(name)):
+    program = go_program(name)
+    if shutil.which(program):
         return None
-    if not shutil.which("go"):
-        return "Go is not installed"
-    _cache().mkdir(parents=True, exist_ok=True)
-    run = subprocess.run(
-        ["go", "install", _MODULES[name]],
-        env={**os.environ, "GOBIN": str(_cache())},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    last = run.stderr.strip().rpartition("\n")[2]
-    return f"it could not be built: {last}" if run.returncode else None
-
-
-def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "roadstead-benchmarks"
+    try:
+        run = subprocess.run(
+            [_SCRIPT, name],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST_BUILD_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return "it was not built in time"
+    if shutil.which(program):
+        return None
+    said = [line for line in run.stdout.splitlines() if not line.startswith(("Building", "\t"))]
+    # The first line is Go's, and ends with what the module proxy has answered.
+    reason = said[0].rpartition(": ")[2] if said else "nobody said why"
+    return f"it could not be built from its Go module: {reason}"

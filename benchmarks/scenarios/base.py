@@ -45,6 +45,10 @@ class Scenario(Protocol):
         """What is measured."""
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Programs that it cannot do without, beside those of peers."""
+
+    @property
     def max_rounds(self) -> int:
         """How often it is worth asking."""
 

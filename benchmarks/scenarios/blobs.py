@@ -32,6 +32,7 @@ class WarmBlobs:
         Column("cpu", "CPU s/GB", 3, compared=True),
         Column("peak", "peak RSS MiB"),
     )
+    needs: tuple[str, ...] = ()
     max_rounds: int = 9
     cases: tuple[tuple[int, int], ...] = (
         (KIB, 8),

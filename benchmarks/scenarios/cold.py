@@ -35,6 +35,7 @@ class ColdBlob:
         Column("fetches", "upstream fetches"),
         Column("taken", "upstream bytes x", 2),
     )
+    needs: tuple[str, ...] = ()
     max_rounds: int = 9
     cases: tuple[tuple[int, int], ...] = ((512, 1), (512, 16), (64, 200))
     """MiB, and clients."""

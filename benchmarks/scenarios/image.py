@@ -10,6 +10,7 @@ from benchmarks.lab import Lab
 from benchmarks.peers.base import Peer
 from benchmarks.peers.distribution import DOCKER_REGISTRY, REGISTRY_3, ROADSTEAD
 from benchmarks.peers.nginx import NGINX_CACHE, NGINX_STATIC
+from benchmarks.peers.zot import ZOT
 from benchmarks.process import Server
 from benchmarks.scenarios.base import Column, Measured
 
@@ -20,12 +21,20 @@ class WholeImage:
 
     name: str = "image"
     title: str = "Image of 110 MiB in six layers, pulled by skopeo"
-    peers: tuple[Peer, ...] = (ROADSTEAD, DOCKER_REGISTRY, REGISTRY_3, NGINX_CACHE, NGINX_STATIC)
+    peers: tuple[Peer, ...] = (
+        ROADSTEAD,
+        DOCKER_REGISTRY,
+        REGISTRY_3,
+        ZOT,
+        NGINX_CACHE,
+        NGINX_STATIC,
+    )
     references: tuple[Peer, ...] = (DOCKER_REGISTRY, NGINX_STATIC)
     columns: tuple[Column, ...] = (
         Column("wall", "wall s", 2, compared=True),
         Column("cpu", "server CPU s", 2),
     )
+    needs: tuple[str, ...] = ("skopeo",)
     max_rounds: int = 9
 
     def measure(self, lab: Lab, peer: Peer) -> Measured:

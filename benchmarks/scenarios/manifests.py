@@ -44,6 +44,7 @@ class WarmManifests:
         Column("p99", "p99 ms", 2),
         Column("cpu", "CPU us/req", 1),
     )
+    needs: tuple[str, ...] = ("wrk",)
     max_rounds: int = 9
     connections: tuple[int, ...] = (1, 32, 128)
     seconds: int = 2

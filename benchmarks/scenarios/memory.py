@@ -31,9 +31,10 @@ class PeakMemory:
         Column("fetches", "upstream fetches"),
         Column("taken", "upstream bytes x", 2),
     )
+    needs: tuple[str, ...] = ()
     max_rounds: int = 1
     sizes_bytes: tuple[int, ...] = (10 * MIB, 4 * GIB)
-    clients: tuple[int, ...] = (1, 64)
+    clients: tuple[int, ...] = (1, 200)
 
     def measure(self, lab: Lab, peer: Peer) -> Measured:
         """See Scenario."""

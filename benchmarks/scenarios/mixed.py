@@ -26,6 +26,7 @@ class SmallBesideLarge:
         Column("rate", "req/s"),
         Column("wall", "blob wall s", 2),
     )
+    needs: tuple[str, ...] = ("wrk",)
     max_rounds: int = 9
     size_bytes: int = 2 * GIB
     clients: int = 4

@@ -21,7 +21,8 @@ class SlowNetwork:
     """A cold blob by a relay with 80 ms round trip and 20 MB/s for each connection.
 
     nginx static stands for a client without a mirror. With cuts, the connection that brings
-    another 64 MiB is reset: a plain client fails then, and is not measured.
+    another 64 MiB is reset: a plain client fails then, and is not measured. The longest pause is
+    the longest time in which a client that is receiving gets nothing.
     """
 
     name: str = "slow"
@@ -31,9 +32,11 @@ class SlowNetwork:
     columns: tuple[Column, ...] = (
         Column("wall", "wall s", 2, compared=True),
         Column("first", "first byte ms, median", 1, compared=True),
+        Column("pause", "longest pause ms"),
         Column("fetches", "upstream fetches"),
         Column("taken", "upstream bytes x", 2),
     )
+    needs: tuple[str, ...] = ()
     max_rounds: int = 2
     size_bytes: int = 256 * MIB
     cut_every_bytes: int = 64 * MIB
@@ -66,6 +69,7 @@ class SlowNetwork:
         return {
             "wall": outcome.wall_seconds,
             "first": statistics.median(outcome.first_byte_seconds) * 1e3,
+            "pause": outcome.longest_pause_seconds * 1e3,
             "fetches": fetches,
             "taken": taken / self.size_bytes,
         }

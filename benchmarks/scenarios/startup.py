@@ -24,6 +24,7 @@ class StartUp:
         Column("cpu", "CPU s", 2),
         Column("idle", "RSS at rest MiB", 1),
     )
+    needs: tuple[str, ...] = ()
     max_rounds: int = 9
 
     held: int = 100_000

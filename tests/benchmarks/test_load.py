@@ -91,3 +91,11 @@ def test_counts_answers_to_head() -> None:
         outcome = pull(load)
     assert (outcome.answers, outcome.body_bytes) == (2, 0)
     assert len(outcome.first_byte_seconds) == 2
+
+
+def test_notes_the_longest_pause_within_a_body() -> None:
+    """What comes in pieces has pauses, none of them longer than the whole took."""
+    body = _BODY * 8
+    with _server(lambda _: _answer(body)) as port:
+        outcome = pull(Load(port=port, path="/", size_bytes=len(body)))
+    assert 0 < outcome.longest_pause_seconds <= outcome.wall_seconds
