@@ -5,12 +5,14 @@
 ARG BASE=docker.io/library/python:3.13-slim
 
 FROM ${BASE} AS build
+# With --build-arg EXTRAS=otel (or acme,otel) the image can do what these extras are for.
+ARG EXTRAS=
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 # An environment without pip: what builds the image is not in it.
 RUN python3 -m venv --without-pip /opt/roadstead \
- && python3 -m pip --python /opt/roadstead/bin/python install --no-cache-dir --compile . \
+ && python3 -m pip --python /opt/roadstead/bin/python install --no-cache-dir --compile ".${EXTRAS:+[$EXTRAS]}" \
  && find /opt/roadstead -name tests -path '*/site-packages/*' -type d -prune -exec rm -r {} +
 
 FROM ${BASE}

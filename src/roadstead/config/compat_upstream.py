@@ -41,6 +41,7 @@ def _shared(section: str) -> tuple[Key, ...]:
         "maxtransfers": "blobs fetched from this upstream at one time",
         "prefetch": "`platforms`: layers are fetched once their manifest is taken; of an index, "
         "those for platforms that were ever asked for",
+        "tracecontext": "passes traces on, as `traceparent`, to the upstream's own host",
         "blobconnections": "connections for one large blob where one is slow; 1: never more",
         "retention.maxsize": "most that is held of this upstream, such as 20GB; 0: no limit",
         "retention.maxage": "as `retention.maxage`, in its place; 0: no limit",

@@ -157,6 +157,7 @@ class UpstreamSettings(Section):
     maxmanifestsize: Annotated[Number, Field(ge=1)] = 8 * MIB
     maxtransfers: Annotated[Number, Field(ge=1)] = 32
     prefetch: Prefetch = "off"
+    tracecontext: bool = False
     blobconnections: Annotated[Number, Field(ge=1, le=16)] = 4
     retention: UpstreamRetentionSettings = UpstreamRetentionSettings()
 

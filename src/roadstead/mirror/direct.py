@@ -11,6 +11,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextvars import copy_context
+from functools import partial
 from typing import BinaryIO, NoReturn, TypeVar
 
 from roadstead.errors import StorageUnavailableError
@@ -148,7 +150,8 @@ class DirectTransfers:
         if self._closed:
             message = "the mirror is stopping"
             raise StorageUnavailableError(message)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        run = partial(copy_context().run, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     async def _let_go(self, source: BlobSource) -> None:
         self._sources.discard(source)

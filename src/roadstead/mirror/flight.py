@@ -15,7 +15,9 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 from roadstead.errors import StorageError, StorageUnavailableError
@@ -30,6 +32,7 @@ from roadstead.oci.reference import RepositoryName
 from roadstead.storage.base import Store
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
+from roadstead.telemetry.tracing import UNTRACED, Tracer
 
 _log = logging.getLogger("roadstead.flight")
 
@@ -63,9 +66,14 @@ class Flight:
         repository: RepositoryName,
         *,
         observe: events.Observer = events.ignore,
+        tracer: Tracer = UNTRACED,
     ) -> None:
+        """Begin its span, as a part of what is current: the request that starts it."""
         self.digest = digest
         self._observe = observe
+        self._tracer = tracer
+        told = {"roadstead.digest": str(digest), "roadstead.repository": repository}
+        self.span = tracer.start("fetch blob", attributes=told)
         self.began_at = time.time()
         self.repositories = {repository}
         self._loop = asyncio.get_running_loop()
@@ -99,6 +107,8 @@ class Flight:
         """
         self._readers += 1
         self._observe(events.ReadersChanged(1))
+        if outcome is Outcome.JOINED:
+            self._tracer.wait_for(self.span)
         try:
             while (file := self._progress.file) is None:
                 await self._next_news()
@@ -232,6 +242,7 @@ class Flights:
         retry: RetryPolicy | None = None,
         space: SpaceKeeper | None = None,
         shared: bool = False,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         """``space`` decides what is kept; without one, everything is.
 
@@ -239,6 +250,7 @@ class Flights:
         """
         self._store = store
         self._shared = shared
+        self._tracer = tracer
         self._space = space or Unlimited()
         self._observe = observe
         self._retry = retry or RetryPolicy()
@@ -276,7 +288,7 @@ class Flights:
             message = "the mirror is stopping"
             raise StorageUnavailableError(message)
         loop = asyncio.get_running_loop()
-        flight = Flight(digest, repository, observe=self._observe)
+        flight = Flight(digest, repository, observe=self._observe, tracer=self._tracer)
         pump = Pump(
             digest=digest,
             upstream=transfers.name,
@@ -352,13 +364,19 @@ class Flights:
             return linked
 
         loop = asyncio.get_running_loop()
-        try:
-            if await loop.run_in_executor(lane, pump.run, repositories):
-                await self._link_late(flight, linked)
-        finally:
-            del self._running[flight.digest]
-            flight.end()
-        error = flight.progress.error
+        with flight.span as span:
+            # What the pump asks upstream is a part of the flight.
+            run = partial(copy_context().run, pump.run, repositories)
+            try:
+                if await loop.run_in_executor(lane, run):
+                    await self._link_late(flight, linked)
+            finally:
+                del self._running[flight.digest]
+                flight.end()
+            error = flight.progress.error
+            span.set("roadstead.bytes", flight.progress.available)
+            if error is not None:
+                span.fail(type(error).__name__)
         if pump.has_begun:
             self._observe(events.FlightEnded(error=type(error).__name__ if error else None))
         # The store's trouble is told once, and not for each blob: see telemetry.storagewatch.

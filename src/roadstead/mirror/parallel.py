@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import BinaryIO
 
 from roadstead.errors import DigestMismatchError, UpstreamProtocolError
@@ -121,7 +122,7 @@ class ParallelTransfers:
                 self._give_back()
 
         try:
-            self._threads.submit(run)
+            self._threads.submit(copy_context().run, run)
         except RuntimeError:
             # The process is stopping.
             self._give_back()

@@ -19,9 +19,11 @@ from roadstead.config.render import effective
 from roadstead.errors import ConfigError
 from roadstead.runtime.process import Running, running
 from roadstead.runtime.systemd import InheritedSockets, notify
+from roadstead.runtime.tracing import make_tracer
 from roadstead.runtime.warmup import settle, warm_up_soon
 from roadstead.server.limits import raise_descriptor_limit
 from roadstead.telemetry.audit import audited
+from roadstead.telemetry.tracing import UNTRACED, Tracer
 
 _log = logging.getLogger("roadstead.runtime")
 
@@ -42,31 +44,38 @@ async def serve(load: Callable[[], Loaded]) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     raise_descriptor_limit()
     notify_socket = os.environ.pop("NOTIFY_SOCKET", None)
-    generations = Generations(load)
-    await generations.start(InheritedSockets.of_process(os.environ))
-    notify("READY=1", notify_socket)
-    settle()
-    warming = warm_up_soon()
-    while not stop.is_set():
-        await _first_of(stop, reload)
-        if reload.is_set():
-            reload.clear()
-            notify("RELOADING=1", notify_socket)
-            await generations.reload()
-            notify("READY=1", notify_socket)
-    warming.cancel()
-    notify("STOPPING=1", notify_socket)
-    stop.clear()
-    await generations.stop(hurry=stop)
+    tracer, problem = make_tracer(os.environ)
+    try:
+        generations = Generations(load, tracer)
+        await generations.start(InheritedSockets.of_process(os.environ))
+        if problem:
+            _log.warning("there will be no traces: %s", problem)
+        notify("READY=1", notify_socket)
+        settle()
+        warming = warm_up_soon()
+        while not stop.is_set():
+            await _first_of(stop, reload)
+            if reload.is_set():
+                reload.clear()
+                notify("RELOADING=1", notify_socket)
+                await generations.reload()
+                notify("READY=1", notify_socket)
+        warming.cancel()
+        notify("STOPPING=1", notify_socket)
+        stop.clear()
+        await generations.stop(hurry=stop)
+    finally:
+        await asyncio.to_thread(tracer.close)
     _log.info("stopped")
 
 
 class Generations:
     """The mirror that serves, and earlier ones that finish."""
 
-    def __init__(self, load: Callable[[], Loaded]) -> None:
-        """``load`` reads the configuration as it is now."""
+    def __init__(self, load: Callable[[], Loaded], tracer: Tracer = UNTRACED) -> None:
+        """``load`` reads the configuration as it is now; ``tracer`` is that of all of them."""
         self._load = load
+        self._tracer = tracer
         self._loaded: Loaded | None = None
         self._current: tuple[Running, AsyncExitStack] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
@@ -81,7 +90,9 @@ class Generations:
         stack = AsyncExitStack()
         try:
             loaded = self._load()
-            mirror = await stack.enter_async_context(running(loaded, inherited=inherited))
+            mirror = await stack.enter_async_context(
+                running(loaded, inherited=inherited, tracer=self._tracer)
+            )
         finally:
             inherited.close()
         self._current, self._loaded = (mirror, stack), loaded

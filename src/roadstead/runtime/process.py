@@ -45,6 +45,7 @@ from roadstead.telemetry.events import Event, Observer, StorageFailed, on_loop
 from roadstead.telemetry.health import HealthMonitor
 from roadstead.telemetry.metrics import Metrics
 from roadstead.telemetry.storagewatch import StorageWatch
+from roadstead.telemetry.tracing import UNTRACED, Tracer
 
 _log = logging.getLogger("roadstead.runtime")
 
@@ -87,11 +88,12 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    loaded: Loaded, *, inherited: InheritedSockets | None = None
+    loaded: Loaded, *, inherited: InheritedSockets | None = None, tracer: Tracer = UNTRACED
 ) -> AsyncIterator[Running]:
     """Start a mirror, and stop it at the end of the context: gracefully, everything closed.
 
     Listeners use the ``inherited`` sockets that fit their addresses, and bind the others.
+    ``tracer`` is closed by whoever made it.
 
     Raises:
         OSError: an address cannot be bound, or a TLS file cannot be used.
@@ -111,6 +113,7 @@ async def running(
         watch = StorageWatch(observe=metrics)
         hourly = HourlyTotals()
         observe = on_loop(_all(metrics, watch, hourly))
+        report.also(tracer.repeats)
         report.also(stack.enter_context(notifying(settings, instance_id, observe)))
         root = Path(settings.storage.filesystem.rootdirectory)
         metadata = MetadataService(
@@ -130,7 +133,7 @@ async def running(
         )
         board = StatusBoard(metrics, metadata, space)
         mirrors = await stack.enter_async_context(
-            open_mirrors(settings, store, observe, board, metadata)
+            open_mirrors(settings, store, observe, board, metadata, tracer)
         )
         await stack.enter_async_context(following_removals(store, mirrors))
         await stack.enter_async_context(keeping_space(space, mirrors))
@@ -146,7 +149,16 @@ async def running(
         stack.push_async_callback(gate.aclose)
         debug_port = await listeners.open_debug(settings, mirrors, board, readiness, gate)
         deletions = Deletions(store, forget=mirrors.forget) if settings.storage.can_delete else None
-        apps = _Apps(settings, mirrors, readiness, observe, report, gate=gate, deletions=deletions)
+        apps = _Apps(
+            settings,
+            mirrors,
+            readiness,
+            observe,
+            report,
+            gate=gate,
+            deletions=deletions,
+            tracer=tracer,
+        )
         upstream_ports = {}
         for name, upstream in settings.upstreams.items():
             if upstream.address is not None:
@@ -196,12 +208,14 @@ class _Apps:
         *,
         gate: Gate,
         deletions: Deletions | None,
+        tracer: Tracer,
     ) -> None:
         self._settings = settings
         self._mirrors = mirrors
         self._readiness = readiness
         self._observe = observe
         self._report = report
+        self._tracer = tracer
         self._handlers = RegistryHandlers(
             mirrors,
             catalog_max_entries=settings.catalog.maxentries,
@@ -224,6 +238,7 @@ class _Apps:
             standing=self._readiness,
             observe=self._observe,
             report=self._report,
+            tracer=self._tracer,
         )
 
 

@@ -36,6 +36,7 @@ from roadstead.storage.filesystem import FilesystemStore
 from roadstead.storage.layout import Layout
 from roadstead.storage.platformlist import PlatformList
 from roadstead.telemetry.events import Observer
+from roadstead.telemetry.tracing import UNTRACED, Tracer
 from roadstead.upstream.base import Upstream
 from roadstead.upstream.client import RegistryUpstream
 from roadstead.upstream.credentials import (
@@ -49,6 +50,7 @@ from roadstead.upstream.endpoints import Member
 from roadstead.upstream.failover import FailoverUpstream
 from roadstead.upstream.naming import WELL_KNOWN_REALMS
 from roadstead.upstream.offline import OfflineUpstream
+from roadstead.upstream.outbound import Tracing
 from roadstead.upstream.retry import Retries
 from roadstead.upstream.timeouts import Timeouts
 from roadstead.upstream.tlscontext import make_client_tls
@@ -74,6 +76,7 @@ async def open_mirrors(
     observe: Observer,
     board: StatusBoard,
     metadata: MetadataService,
+    tracer: Tracer = UNTRACED,
 ) -> AsyncIterator[Mirrors]:
     """Build a mirror for every upstream, and close them all at the end.
 
@@ -84,7 +87,7 @@ async def open_mirrors(
         OSError: a certificate cannot be used.
     """
     planned = plan_upstreams(settings)
-    flights = Flights(store, observe=observe, space=board.space.keeper)
+    flights = Flights(store, observe=observe, space=board.space.keeper, tracer=tracer)
     in_use = BlobsInUse()
     layout = Layout(Path(settings.storage.filesystem.rootdirectory))
     platforms = PlatformList(layout.platforms)
@@ -101,7 +104,8 @@ async def open_mirrors(
     async with AsyncExitStack() as stack:
         mirrors = {}
         for one in planned:
-            upstream = await _open(one, stack, observe, is_offline=settings.mirror.offline)
+            is_offline = settings.mirror.offline
+            upstream = await _open(one, stack, observe, tracer, is_offline=is_offline)
             if isinstance(upstream, FailoverUpstream):
                 board.upstreams[one.name] = upstream
             mirrors[one.name] = _mirror(one.settings, upstream, parts)
@@ -119,13 +123,20 @@ async def open_mirrors(
 
 
 async def _open(
-    planned: PlannedUpstream, stack: AsyncExitStack, observe: Observer, *, is_offline: bool
+    planned: PlannedUpstream,
+    stack: AsyncExitStack,
+    observe: Observer,
+    tracer: Tracer,
+    *,
+    is_offline: bool,
 ) -> Upstream:
     if is_offline:
         return OfflineUpstream(urlsplit(planned.url).netloc, planned.name)
     *nearer, origin = planned.endpoints
     members = [
-        Member(endpoint=url, account=account, upstream=_client(planned, url, source, patience))
+        Member(
+            endpoint=url, account=account, upstream=_client(planned, url, source, patience, tracer)
+        )
         for url, patience in (*((url, _HASTY) for url in nearer), (origin, _PATIENT))
         for account, source in _accounts(planned, url)
     ]
@@ -141,7 +152,11 @@ def origin_client(planned: PlannedUpstream, source: CredentialSource) -> Registr
 
 
 def _client(
-    planned: PlannedUpstream, url: str, source: CredentialSource, patience: _Patience
+    planned: PlannedUpstream,
+    url: str,
+    source: CredentialSource,
+    patience: _Patience,
+    tracer: Tracer = UNTRACED,
 ) -> RegistryUpstream:
     given = planned.settings
     realms = frozenset(given.trustedrealms) | WELL_KNOWN_REALMS.get(planned.name, frozenset())
@@ -167,6 +182,7 @@ def _client(
         tls=tls,
         proxy=given.httpproxy or None,
         namespace=planned.namespace_at(url),
+        tracing=Tracing(tracer, passes_on=given.tracecontext),
     )
 
 

@@ -28,6 +28,7 @@ from roadstead.server.repeats import PRECEDENT, Precedent, Repeats, is_unconditi
 from roadstead.server.resolve import note_denial
 from roadstead.telemetry import events
 from roadstead.telemetry.answered import Exchange, ExchangeLog
+from roadstead.telemetry.tracing import UNTRACED, SpanKind, Tracer
 
 _log = logging.getLogger("roadstead.server")
 
@@ -48,7 +49,7 @@ class Standing(Protocol):
 class RegistryApp:
     """The request handler of the main listener."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name where it is composed
         self,
         handlers: RegistryHandlers,
         *,
@@ -59,6 +60,7 @@ class RegistryApp:
         standing: Standing,
         observe: events.Observer,
         report: ExchangeLog,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         """Compose.
 
@@ -79,11 +81,17 @@ class RegistryApp:
         self._standing = standing
         self._observe = observe
         self._report = report
+        self._tracer = tracer
         self.repeats = Repeats(may_answer=self._may_repeat, observe=observe, report=report)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; never raises but for cancellation."""
-        incoming = Incoming(request)
+        span = self._tracer.start("HTTP", SpanKind.SERVER, headers=request.headers)
+        incoming = Incoming(request, span=span)
+        with span:
+            return await self._respond(incoming)
+
+    async def _respond(self, incoming: Incoming) -> web.StreamResponse:
         # Else aiohttp tells its own and Python's version.
         incoming.common_headers["Server"] = "roadstead"
         if self._standing.draining:
@@ -99,7 +107,7 @@ class RegistryApp:
         if not response.prepared:
             response.headers.extend(incoming.common_headers)
         exchange = self._finish(incoming, response)
-        repeatable = None if incoming.failure else incoming.repeatable
+        repeatable, request = None if incoming.failure else incoming.repeatable, incoming.request
         if repeatable is not None and response.status == _OK and self._may_be_known(request):
             request[PRECEDENT] = Precedent(repeatable, exchange, incoming.stored_name)
         return response
@@ -188,6 +196,7 @@ class RegistryApp:
                     response_bytes=summary.written_bytes,
                 )
             )
+        incoming.span.describe(summary)
         self._report(summary)
         return summary
 

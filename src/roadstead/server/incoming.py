@@ -10,10 +10,11 @@ from multidict import CIMultiDict
 from roadstead.mirror.routing import Hints
 from roadstead.oci.reference import RepositoryName
 from roadstead.server.errors import ErrorResponse
-from roadstead.server.repeats import Repeatable
+from roadstead.server.repeats import UPSTREAM, Repeatable
 from roadstead.server.requestid import new_request_id
 from roadstead.telemetry.answered import Exchange
 from roadstead.telemetry.events import Outcome
+from roadstead.telemetry.tracing import UNTRACED, Span
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Incoming:
     found. ``caller`` says
     who it was proved to be; ``may_list``, unless None, says which repositories the catalog may
     tell it of; ``may_delete``, set for DELETE only, says whether it is an admin.
-    ``repeatable`` says how the same answer may be given again.
+    ``repeatable`` says how the same answer may be given again; ``span`` is of the whole.
     """
 
     request: web.BaseRequest
@@ -51,6 +52,7 @@ class Incoming:
     may_delete: bool = False
     may_list: Callable[[RepositoryName], bool] | None = None
     repeatable: Repeatable | None = None
+    span: Span = UNTRACED
 
     @property
     def method(self) -> str:
@@ -81,6 +83,8 @@ class Incoming:
             written_bytes=self.sent_bytes,
             content_type=response.headers.get("Content-Type", "") if response is not None else "",
             seconds=time.perf_counter() - self.started,
+            handler=self.label,
+            upstream=self.common_headers.get(UPSTREAM, ""),
             repository=self.repository,
             reference=self.reference,
             digest=self.digest,

@@ -38,6 +38,8 @@ _CONDITIONS: Final = (
     "If-Range",
     "Range",
     "Upgrade",
+    # Another one with each request, which would fill the memory of those that come again.
+    "traceparent",
 )
 
 

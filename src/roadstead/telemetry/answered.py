@@ -29,6 +29,10 @@ class Exchange:
     written_bytes: int
     content_type: str = ""
     seconds: float
+    handler: str = ""
+    """What kind of endpoint it was (base, blob, manifest...); empty for none."""
+    upstream: str = ""
+    """Configured name of the upstream that was meant."""
     repository: str = ""
     reference: str = ""
     digest: str = ""

@@ -19,7 +19,7 @@ from roadstead.upstream.caller import Caller
 from roadstead.upstream.credentials import CredentialSource, StaticCredentials
 from roadstead.upstream.lateopener import LateOpener
 from roadstead.upstream.manifests import ManifestCalls
-from roadstead.upstream.outbound import Outbound
+from roadstead.upstream.outbound import Outbound, Tracing
 from roadstead.upstream.pages import next_page, read_referrers, read_tags
 from roadstead.upstream.retry import Retries
 from roadstead.upstream.timeouts import Timeouts
@@ -52,7 +52,7 @@ class RegistryUpstream:
     replaces the system's trust in certificates. ``proxy`` is the address of an HTTP proxy for all
     that this upstream needs, with or without user information; None leaves it to HTTP_PROXY,
     HTTPS_PROXY and NO_PROXY. ``namespace`` is the registry that is meant, for a mirror of several.
-    ``clock`` counts the life of tokens.
+    ``tracing`` says who traces calls. ``clock`` counts the life of tokens.
 
     Raises:
         ValueError: ``url`` or ``proxy`` is no http or https address; ``proxy`` is not repeated.
@@ -70,12 +70,13 @@ class RegistryUpstream:
         tls: ClientTls | None = None,
         proxy: str | None = None,
         namespace: str | None = None,
+        tracing: Tracing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._origin = Origin.parse(url)
         api = Api(self._origin, namespace)
         bounds = timeouts or Timeouts()
-        outbound = Outbound(self._origin, tls=tls, proxy=proxy)
+        outbound = Outbound(self._origin, tls=tls, proxy=proxy, tracing=tracing)
         self._transport = Transport(upstream=self.host, timeouts=bounds, outbound=outbound)
         self._tokens = TokenCache(
             transport=self._transport,

@@ -1,12 +1,22 @@
 """How each address is reached, decided once for both HTTP clients."""
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from roadstead.errors import UpstreamUnreachableError
-from roadstead.upstream.address import Origin
+from roadstead.telemetry.tracing import UNTRACED, Attribute, Span, SpanKind, Tracer
+from roadstead.upstream.address import Origin, printable
 from roadstead.upstream.proxies import HttpProxy, environment_proxy
 from roadstead.upstream.tlscontext import ClientTls, default_client_tls
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Who traces requests; ``passes_on`` the trace to the registry's own host, or to nobody."""
+
+    tracer: Tracer = UNTRACED
+    passes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +31,12 @@ class Outbound:
     """The routes from one upstream's client."""
 
     def __init__(
-        self, registry: Origin, *, tls: ClientTls | None = None, proxy: str | None = None
+        self,
+        registry: Origin,
+        *,
+        tls: ClientTls | None = None,
+        proxy: str | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """``tls`` None is the system's trust; ``proxy`` None is the environment's choice.
 
@@ -33,12 +48,27 @@ class Outbound:
         """
         self._registry = registry
         self._given_tls = tls
+        self._tracing = tracing or Tracing()
         self._proxy = None if proxy is None else HttpProxy.parse(proxy)
 
     @property
     def _tls(self) -> ClientTls:
         # The system's trust is read when it is first needed: it takes longer than a start should.
         return self._given_tls or default_client_tls()
+
+    def trace(self, method: str, url: str) -> tuple[Span, Mapping[str, str]]:
+        """Begin the span of one request; return it, and headers for the request."""
+        origin = Origin.parse(url)
+        told: dict[str, Attribute] = {
+            "http.request.method": method,
+            "url.full": printable(url),
+            "server.address": origin.host,
+            "server.port": origin.port,
+        }
+        span = self._tracing.tracer.start(method, SpanKind.CLIENT, told)
+        # As with credentials: what is not for a host does not go there.
+        passes_on = self._tracing.passes_on and origin == self._registry
+        return span, span.headers() if passes_on else {}
 
     def route_to(self, url: str) -> Route:
         """Return the route to an http or https address.

@@ -20,7 +20,7 @@ from roadstead.upstream.interrupt import Interrupter, pool_classes
 from roadstead.upstream.outbound import Outbound, Route
 from roadstead.upstream.timeouts import Timeouts
 from roadstead.upstream.tlscontext import tls_failure
-from roadstead.upstream.transport import STANDARD_HEADERS
+from roadstead.upstream.transport import STANDARD_HEADERS, note_status
 
 # They log whole addresses, and the query of a redirect's target is a signature.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -123,17 +123,20 @@ class BlockingPool:
         if authorization is not None:
             sent["Authorization"] = authorization.reveal()
         timeouts = self._timeouts
+        span, trace_headers = self._outbound.trace("GET", url)
         try:
-            response = self._pool(route).request(
-                "GET",
-                url,
-                headers=sent,
-                preload_content=False,
-                decode_content=False,
-                redirect=False,
-                retries=False,
-                timeout=urllib3.Timeout(connect=timeouts.connect, read=timeouts.first_byte),
-            )
+            with span:
+                response = self._pool(route).request(
+                    "GET",
+                    url,
+                    headers={**sent, **trace_headers},
+                    preload_content=False,
+                    decode_content=False,
+                    redirect=False,
+                    retries=False,
+                    timeout=urllib3.Timeout(connect=timeouts.connect, read=timeouts.first_byte),
+                )
+                note_status(span, response.status)
         except urllib3.exceptions.LocationValueError:
             # Its text holds the whole address.
             message = f"{printable(url)} is no usable address"

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Self
 
 import aiohttp
@@ -22,6 +23,7 @@ from roadstead.errors import (
     UpstreamUnreachableError,
 )
 from roadstead.secrecy import Secret
+from roadstead.telemetry.tracing import Span
 from roadstead.upstream.address import Origin, printable, redirect_target
 from roadstead.upstream.answers import MAX_REDIRECTS, REDIRECTS, parse_length
 from roadstead.upstream.outbound import Outbound
@@ -228,18 +230,31 @@ class Transport:
             # Without a tunnel the proxy reads, and removes, a header of the request.
             headers |= for_proxy
         timeouts = self._guard.timeouts
-        async with self._guard.limit(timeouts.connect + timeouts.first_byte, "did not answer in"):
-            return await self._session.request(
-                call.method,
-                # As it came: encoding a signed address anew would break its signature.
-                URL(url, encoded=True),
-                headers=headers,
-                data=None if call.form is None else dict(call.form),
-                allow_redirects=False,
-                ssl=route.tls,
-                proxy=None if route.proxy is None else route.proxy.url,
-                proxy_headers=for_proxy,
-            )
+        span, trace_headers = self._outbound.trace(call.method, url)
+        headers |= trace_headers
+        limit = self._guard.limit(timeouts.connect + timeouts.first_byte, "did not answer in")
+        with span:
+            async with limit:
+                response = await self._session.request(
+                    call.method,
+                    # As it came: encoding a signed address anew would break its signature.
+                    URL(url, encoded=True),
+                    headers=headers,
+                    data=None if call.form is None else dict(call.form),
+                    allow_redirects=False,
+                    ssl=route.tls,
+                    proxy=None if route.proxy is None else route.proxy.url,
+                    proxy_headers=for_proxy,
+                )
+            note_status(span, response.status)
+            return response
+
+
+def note_status(span: Span, status: int) -> None:
+    """Say of the span of a request how it was answered (semantic conventions: 4xx is a failure)."""
+    span.set("http.response.status_code", status)
+    if status >= HTTPStatus.BAD_REQUEST:
+        span.fail(str(status))
 
 
 @dataclass(frozen=True, slots=True)
