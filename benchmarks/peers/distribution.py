@@ -76,6 +76,12 @@ ROADSTEAD_WITHOUT_TTL = DistributionPeer(
     version_argument="version",
     proxy={"tagttl": "0s"},
 )
+ROADSTEAD_ONE_CONNECTION = DistributionPeer(
+    name="roadstead, one connection",
+    program=_ROADSTEAD,
+    version_argument="version",
+    proxy={"blobconnections": 1},
+)
 DOCKER_REGISTRY = DistributionPeer(
     name="docker-registry", program="docker-registry", version_argument="--version"
 )

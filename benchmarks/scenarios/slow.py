@@ -8,7 +8,12 @@ from benchmarks.content import MIB
 from benchmarks.lab import Lab
 from benchmarks.load import Load
 from benchmarks.peers.base import Peer
-from benchmarks.peers.distribution import DOCKER_REGISTRY, REGISTRY_3, ROADSTEAD
+from benchmarks.peers.distribution import (
+    DOCKER_REGISTRY,
+    REGISTRY_3,
+    ROADSTEAD,
+    ROADSTEAD_ONE_CONNECTION,
+)
 from benchmarks.peers.nginx import NGINX_CACHE, NGINX_STATIC
 from benchmarks.scenarios.base import Column, Measured
 
@@ -22,7 +27,7 @@ class SlowNetwork:
 
     nginx static stands for a client without a mirror. With cuts, the connection that brings
     another 64 MiB is reset: a plain client fails then, and is not measured. The longest pause is
-    the longest time in which a client that is receiving gets nothing.
+    the longest time in which a client that is receiving gets nothing: over one connection, a cut.
     """
 
     name: str = "slow"
@@ -46,7 +51,11 @@ class SlowNetwork:
         yield "1 client", self._pull(lab, peer, 1)
         yield "16 clients", self._pull(lab, peer, 16)
         if peer is ROADSTEAD:
-            yield "1 client, cuts", self._pull(lab, peer, 1, cut_every_bytes=self.cut_every_bytes)
+            for case, asked in (
+                ("1 client, cuts", peer),
+                ("1 client, cuts, one connection", ROADSTEAD_ONE_CONNECTION),
+            ):
+                yield case, self._pull(lab, asked, 1, cut_every_bytes=self.cut_every_bytes)
 
     def _pull(
         self, lab: Lab, peer: Peer, clients: int, *, cut_every_bytes: int = 0
