@@ -24,6 +24,7 @@ class DistributionPeer:
     version_argument: str
     logging: bool = False
     secure: bool = False
+    workers: int = 1
     proxy: Mapping[str, object] = field(default_factory=dict)
     """Further keys of the section."""
 
@@ -35,10 +36,12 @@ class DistributionPeer:
 
     def prepare(self, place: Place) -> list[str]:
         """See Peer."""
-        tls = {}
+        http: dict[str, object] = {"addr": f"127.0.0.1:{place.port}", "secret": "benchmark"}
         if self.secure:
             pair = place.content.certificate
-            tls = {"tls": {"certificate": str(pair.certificate), "key": str(pair.key)}}
+            http["tls"] = {"certificate": str(pair.certificate), "key": str(pair.key)}
+        if self.workers > 1:
+            http["workers"] = self.workers
         document = {
             "version": 0.1,
             "log": {
@@ -49,7 +52,7 @@ class DistributionPeer:
                 "filesystem": {"rootdirectory": str(place.store or place.directory / "store")},
                 "cache": {"blobdescriptor": "inmemory"},
             },
-            "http": {"addr": f"127.0.0.1:{place.port}", "secret": "benchmark", **tls},
+            "http": http,
             "proxy": {"remoteurl": place.upstream_url, **self.proxy},
         }
         file = place.directory / "config.yml"
@@ -81,6 +84,9 @@ ROADSTEAD_ONE_CONNECTION = DistributionPeer(
     program=_ROADSTEAD,
     version_argument="version",
     proxy={"blobconnections": 1},
+)
+ROADSTEAD_TWO_WORKERS = DistributionPeer(
+    name="roadstead, 2 workers", program=_ROADSTEAD, version_argument="version", workers=2
 )
 DOCKER_REGISTRY = DistributionPeer(
     name="docker-registry", program="docker-registry", version_argument="--version"

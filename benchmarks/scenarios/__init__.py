@@ -11,6 +11,7 @@ from benchmarks.scenarios.memory import PeakMemory
 from benchmarks.scenarios.mixed import SmallBesideLarge
 from benchmarks.scenarios.slow import SlowNetwork
 from benchmarks.scenarios.startup import StartUp
+from benchmarks.scenarios.workers import TwoWorkers
 
 SCENARIOS: tuple[Scenario, ...] = (
     ColdBlob(),
@@ -20,6 +21,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     SpentQuota(),
     PeakMemory(),
     WarmManifests(),
+    TwoWorkers(),
     WarmBlobs(),
     WARM_BLOBS_BY_TLS,
     SmallBesideLarge(),

@@ -30,6 +30,7 @@ SAMPLES: Final = {
     "http.draintimeout": "1m",
     "http.shutdowndelay": "5s",
     "http.accelredirect": "/held/",
+    "http.workers": "2",
     "http.headers.x-one[0]": "a",
     "http.host": "https://mirror.corp",
     "notifications.endpoints[0].name": "listener",

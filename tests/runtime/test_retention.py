@@ -186,6 +186,7 @@ async def test_a_limit_that_cannot_hold_is_told_until_it_can(
         upstream, tmp_path, REGISTRY_RETENTION_MAXSIZE=str(limit), **AT_ONCE
     ) as mirror:
         space = mirror.readiness.board.space
+        assert space is not None
         await whole(mirror, client)
         await pull(mirror, 0)
         await pull(mirror, 1)

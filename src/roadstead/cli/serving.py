@@ -9,12 +9,15 @@ from roadstead import runtime
 from roadstead.config.load import BUILT_IN_SOURCE, find_configuration, load
 from roadstead.errors import ConfigError
 
+# Without the directory of the moment, which "-m" would look into first.
+_WORKER = (sys.executable, "-P", "-m", "roadstead.cli.worker")
+
 
 def run(configuration: str | None) -> int:
     """Load the configuration and serve; return the exit status."""
     path = find_configuration(configuration, os.environ)
     try:
-        asyncio.run(runtime.serve(lambda: load(path, os.environ)))
+        asyncio.run(runtime.serve(lambda: load(path, os.environ), worker=_WORKER))
     except ConfigError as error:
         tell_problems(path, error)
         return 1

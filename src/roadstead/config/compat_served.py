@@ -39,6 +39,12 @@ HTTP = (
         "how long the mirror goes on serving after it was told to stop, while `/readyz` fails",
     ),
     Key(
+        "http.workers",
+        _WORKS,
+        "how many processes serve clients, over one store; by default one, which does all; a "
+        "change from or to one takes a restart (see [operations](operations.md#worker-processes))",
+    ),
+    Key(
         "http.accelredirect",
         _WORKS,
         "behind nginx: its internal location over the store's `blobs` directory; held blobs are "

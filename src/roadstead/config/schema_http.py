@@ -222,6 +222,7 @@ class HTTPSettings(Section):
     host: Annotated[str, AfterValidator(_base_url)] = ""
     draintimeout: Duration = timedelta(seconds=10)
     shutdowndelay: Duration = timedelta(0)
+    workers: Annotated[Number, Field(ge=1, le=64)] = 1
     accelredirect: Annotated[str, AfterValidator(_location)] = ""
     headers: Annotated[dict[str, Texts], AfterValidator(_sendable)] = Field(default_factory=dict)
     tls: TLSSettings = TLSSettings()

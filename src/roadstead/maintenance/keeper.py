@@ -49,13 +49,30 @@ class SpaceReservation:
 
     def __init__(self, keeper: "LimitKeeper", repository: RepositoryName, promise: Promise) -> None:
         self._keeper = keeper
-        self._repository = repository
         self._promise = promise
+        self.repository = repository
+        self.since = time.time()
+
+    @property
+    def digest(self) -> Digest:
+        """What it is for."""
+        return self._promise.digest
+
+    @property
+    def granted_bytes(self) -> int:
+        """How much room there is in all."""
+        return self._promise.size_bytes
+
+    async def grow_on_loop(self, size_bytes: int) -> bool:
+        """Have room for ``size_bytes`` in all; on the event loop."""
+        return size_bytes <= self._promise.size_bytes or await self._keeper.grow_on_loop(
+            self.repository, self._promise, size_bytes
+        )
 
     def grow(self, size_bytes: int) -> bool:
         """Have room for ``size_bytes`` in all."""
         return size_bytes <= self._promise.size_bytes or self._keeper.grow(
-            self._repository, self._promise, size_bytes
+            self.repository, self._promise, size_bytes
         )
 
     def release(self) -> None:
@@ -97,14 +114,14 @@ class LimitKeeper:
         self, repository: RepositoryName, digest: Digest, size_bytes: int | None
     ) -> SpaceReservation | None:
         """Make room for a blob; for threads."""
-        first = _STEP_BYTES if size_bytes is None else size_bytes
-        return self._wait(self._reserve(repository, digest, first), None)
+        return self._wait(self.reserve_on_loop(repository, digest, size_bytes), None)
 
     async def reserve_on_loop(
-        self, repository: RepositoryName, digest: Digest, size_bytes: int
+        self, repository: RepositoryName, digest: Digest, size_bytes: int | None
     ) -> SpaceReservation | None:
-        """Make room for a manifest."""
-        return await self._reserve(repository, digest, size_bytes)
+        """Make room on the event loop."""
+        first = _STEP_BYTES if size_bytes is None else size_bytes
+        return await self._reserve(repository, digest, first)
 
     async def has_room(self, size_bytes: int) -> bool:
         """Say whether so much could be kept now without evicting anything."""
@@ -116,7 +133,7 @@ class LimitKeeper:
 
     def grow(self, repository: RepositoryName, promise: Promise, size_bytes: int) -> bool:
         """Have room for more; for threads."""
-        return self._wait(self._grow(repository, promise, size_bytes), default=False)
+        return self._wait(self.grow_on_loop(repository, promise, size_bytes), default=False)
 
     def release(self, promise: Promise) -> None:
         """Let what has arrived count as what is found in the store."""
@@ -152,7 +169,10 @@ class LimitKeeper:
         self._report_not_kept(repository, digest, size_bytes, refusal)
         return None
 
-    async def _grow(self, repository: RepositoryName, promise: Promise, size_bytes: int) -> bool:
+    async def grow_on_loop(
+        self, repository: RepositoryName, promise: Promise, size_bytes: int
+    ) -> bool:
+        """Have room for more."""
         more = max(size_bytes, promise.size_bytes + _STEP_BYTES)
         if await self._raise_to(repository, promise, more) is None:
             return True

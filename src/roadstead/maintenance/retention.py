@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,10 +62,15 @@ class Retention:
         measure: Measure,
         usage: Callable[[], Usage],
         observe: events.Observer,
+        gather: Callable[[], Awaitable[None]] | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``timer`` tells how long something takes, ``clock`` what the time is."""
+        """``timer`` tells how long something takes, ``clock`` what the time is.
+
+        ``gather`` has other processes write their pulls, before something is planned.
+        """
+        self._gather = gather
         self._rules = rules
         self._names = names
         self._metadata = metadata
@@ -120,6 +125,8 @@ class Retention:
         """
         metadata = await self.whole()
         await self._evictor.settle()
+        if self._gather is not None:
+            await self._gather()
         await metadata.flush()
         planner = self.planner(await self.pins())
         if wishes and (thorough or self._timer() >= self._unneeded_due):

@@ -27,3 +27,7 @@ class BlobsInUse:
             self._readers[digest] = left
         else:
             del self._readers[digest]
+
+    def digests(self) -> list[Digest]:
+        """List what is being served; on the event loop."""
+        return list(self._readers)

@@ -34,6 +34,7 @@ from roadstead.mirror.freshness import (
     decide,
     may_be_stale,
 )
+from roadstead.mirror.others import OtherProcesses
 from roadstead.mirror.platforms import PlatformRules
 from roadstead.mirror.soundness import Soundness
 from roadstead.mirror.space import SpaceKeeper, Unlimited
@@ -94,13 +95,15 @@ class Manifests:
         platforms: PlatformRules | None = None,
         budget: Callable[[], float] = lambda: 1.0,
         space: SpaceKeeper | None = None,
+        others: OtherProcesses | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``budget`` tells which fraction of the pulls that upstream allows is left.
 
         ``platforms`` limits which children of held indexes are fetched. ``space`` decides what
-        is kept; without one, everything is.
+        is kept; without one, everything is. ``others`` fetch into the same store.
         """
+        self._others = others
         self._store = store
         self._upstream = upstream
         self._rules = rules
@@ -146,7 +149,9 @@ class Manifests:
         held = await self._read(repository, digest)
         if held is not None:
             return held
-        return await self._fetch_once((repository, digest), lambda: self._fetch(repository, digest))
+        return await self._fetch_once(
+            (repository, digest), lambda: self._fetch_in_turn(repository, digest)
+        )
 
     async def by_tag(self, repository: RepositoryName, tag: Tag) -> ServedManifest:
         """Return what a tag points at, asking upstream if the held answer is not fresh.
@@ -359,6 +364,16 @@ class Manifests:
             self._held[repository, descriptor.digest] = manifest
         return manifest
 
+    async def _fetch_in_turn(self, repository: RepositoryName, digest: Digest) -> ServedManifest:
+        """Fetch a manifest, unless another process does so: then wait for that."""
+        if self._others is None:
+            return await self._fetch(repository, digest)
+        async with self._others.turn(f"{repository}@{digest}"):
+            held = await self._read(repository, digest)
+            if held is not None:
+                return replace(held, outcome=Outcome.JOINED)
+            return await self._fetch(repository, digest)
+
     async def _fetch(self, repository: RepositoryName, reference: Reference) -> ServedManifest:
         """Fetch, verify and store one manifest."""
         if isinstance(reference, Digest):
@@ -378,6 +393,31 @@ class Manifests:
 
     async def _fetch_tag(
         self, repository: RepositoryName, tag: Tag, *, held: Digest | None = None
+    ) -> ServedManifest:
+        """Find out what a tag points at, unless another process does so: then wait for that."""
+        if self._others is None:
+            return await self._ask_for_tag(repository, tag, held=held)
+        async with self._others.turn(f"{repository}:{tag}"):
+            found = await self._confirmed_elsewhere(repository, tag)
+            if found is None:
+                return await self._ask_for_tag(repository, tag, held=held)
+            is_known = found.descriptor.digest == held
+            return replace(found, outcome=Outcome.REVALIDATED if is_known else Outcome.JOINED)
+
+    async def _confirmed_elsewhere(
+        self, repository: RepositoryName, tag: Tag
+    ) -> ServedManifest | None:
+        """Return what a tag points at if its link says that it is fresh, whatever memory says."""
+        known = self._tags.pop((repository, tag), None)
+        state = await self._tag_state(repository, tag)
+        if state is not None and decide(state, self._clock(), self._rules) is Decision.SERVE:
+            return await self._read(repository, state.digest)
+        if known is not None:
+            self._tags[repository, tag] = known
+        return None
+
+    async def _ask_for_tag(
+        self, repository: RepositoryName, tag: Tag, *, held: Digest | None
     ) -> ServedManifest:
         """Find out what a tag points at, fetch that if it is not held, and move the tag's link.
 
@@ -415,7 +455,7 @@ class Manifests:
         if held is not None:
             return replace(held, outcome=Outcome.REVALIDATED)
         try:
-            return await self._fetch(repository, digest)
+            return await self._fetch_in_turn(repository, digest)
         except ManifestUnknownError:
             # A registry whose HEAD names a digest that it does not serve: take the tag's word.
             return None
@@ -435,6 +475,8 @@ class Manifests:
                 await self._store.write_tag(repository, tag, digest, now)
         except StorageError as error:
             self._log_not_kept(repository, tag, error)
+        if self._others is not None and not is_known:
+            self._others.moved(repository, tag)
 
     async def _keep(self, repository: RepositoryName, fetched: FetchedManifest) -> None:
         """Store a manifest; a store in trouble, or full, does not keep it from the client."""

@@ -96,6 +96,10 @@ class Mirrors:
         """Say whether a blob is arriving or being served; callable from any thread."""
         return digest in self._in_use or self._flights.get(digest) is not None
 
+    def in_use(self) -> list[Digest]:
+        """List the blobs that are arriving or being served; on the event loop."""
+        return [*self._in_use.digests(), *(Digest.parse(one.digest) for one in self.running())]
+
     def pulling_since(self) -> Mapping[RepositoryName, float]:
         """Say since when blobs have been arriving for each repository; see Flights."""
         return self._flights.pulling_since()

@@ -9,14 +9,13 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from roadstead.config.document import Plain
 from roadstead.config.load import Loaded
-from roadstead.config.render import effective
 from roadstead.errors import ConfigError
+from roadstead.runtime.changes import log_changes
 from roadstead.runtime.process import Running, running
 from roadstead.runtime.systemd import InheritedSockets, notify
 from roadstead.runtime.tracing import make_tracer
@@ -25,13 +24,18 @@ from roadstead.server.limits import raise_descriptor_limit
 from roadstead.telemetry.audit import audited
 from roadstead.telemetry.tracing import UNTRACED, Tracer
 
+if TYPE_CHECKING:
+    from roadstead.runtime.workers.supervisor import Supervisor
+
 _log = logging.getLogger("roadstead.runtime")
 
 _GRACE_SECONDS: Final = 1.0
 
 
-async def serve(load: Callable[[], Loaded]) -> None:
+async def serve(load: Callable[[], Loaded], *, worker: Sequence[str] = ()) -> None:
     """Run the mirror until SIGTERM or SIGINT; SIGHUP loads the configuration anew.
+
+    ``worker`` is the command of a worker process, for a configuration that wants several.
 
     Raises:
         ConfigError: the configuration cannot be used; at the start only.
@@ -46,8 +50,9 @@ async def serve(load: Callable[[], Loaded]) -> None:
     notify_socket = os.environ.pop("NOTIFY_SOCKET", None)
     tracer, problem = make_tracer(os.environ)
     try:
-        generations = Generations(load, tracer)
-        await generations.start(InheritedSockets.of_process(os.environ))
+        loaded = load()
+        generations = _generations(load, loaded, worker, tracer)
+        await generations.start(InheritedSockets.of_process(os.environ), loaded)
         if problem:
             _log.warning("there will be no traces: %s", problem)
         notify("READY=1", notify_socket)
@@ -80,8 +85,10 @@ class Generations:
         self._current: tuple[Running, AsyncExitStack] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
-    async def start(self, inherited: InheritedSockets) -> None:
+    async def start(self, inherited: InheritedSockets, loaded: Loaded | None = None) -> None:
         """Start a mirror on the sockets that fit, and make it the one that serves.
+
+        ``loaded`` is the configuration, if it was read already.
 
         Raises:
             ConfigError: the configuration cannot be used.
@@ -89,7 +96,7 @@ class Generations:
         """
         stack = AsyncExitStack()
         try:
-            loaded = self._load()
+            loaded = loaded or self._load()
             mirror = await stack.enter_async_context(
                 running(loaded, inherited=inherited, tracer=self._tracer)
             )
@@ -104,7 +111,10 @@ class Generations:
             return
         try:
             with audited("reload", caller="SIGHUP"):
-                await self.start(InheritedSockets(old[0].listeners.sockets()))
+                loaded = self._load()
+                if loaded.settings.http.workers > 1:
+                    _log.warning("http.workers takes effect with the next restart")
+                await self.start(InheritedSockets(old[0].listeners.sockets()), loaded)
         except ConfigError as error:
             for problem in error.problems:
                 _log.error("not reloaded: %s", problem)
@@ -115,9 +125,7 @@ class Generations:
         task = asyncio.create_task(_retire(*old))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
-        assert self._loaded is not None  # noqa: S101 - start has set it
-        changed = sorted(_differences(effective(before.settings), effective(self._loaded.settings)))
-        _log.info("reloaded; changed: %s", ", ".join(changed) or "nothing")
+        log_changes(before, loaded)
 
     async def stop(self, *, hurry: asyncio.Event) -> None:
         """Stand down, finish within the drain time, and stop all generations."""
@@ -131,6 +139,17 @@ class Generations:
         for task in retiring:
             task.cancel()
         await asyncio.gather(stack.aclose(), *retiring, return_exceptions=True)
+
+
+def _generations(
+    load: Callable[[], Loaded], loaded: Loaded, worker: Sequence[str], tracer: Tracer
+) -> "Generations | Supervisor":
+    """Choose one process, or several."""
+    if loaded.settings.http.workers == 1:
+        return Generations(load, tracer)
+    from roadstead.runtime.workers.supervisor import Supervisor  # noqa: PLC0415 - only for several
+
+    return Supervisor(load, worker, tracer)
 
 
 async def _retire(mirror: Running, stack: AsyncExitStack) -> None:
@@ -153,13 +172,3 @@ async def _first_of(*events: asyncio.Event) -> None:
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-
-
-def _differences(before: Plain, after: Plain, path: str = "") -> Iterator[str]:
-    """Yield the paths of the keys whose values differ; a masked secret never seems to."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in before.keys() | after.keys():
-            inner = f"{path}.{key}" if path else key
-            yield from _differences(before.get(key), after.get(key), inner)
-    elif before != after:
-        yield path

@@ -91,20 +91,25 @@ class Listeners:
             return None
         prometheus = settings.http.debug.prometheus
         endpoints = {one.name: one.url for one in settings.notifications.endpoints}
-        metrics = board.metrics
+        crew = board.crew
+        calls = {} if board.space is None else retention_calls(board.space.steering)
 
         async def explain(reference: str) -> Mapping[str, Any]:
+            if crew is not None:
+                # This process serves nobody: what it remembers may be old.
+                mirrors.forget_all()
             return asdict(await mirrors.explain(reference))
 
         app = DebugApp(
             health=readiness.checks,
             ready=readiness.document,
-            variables=lambda: vars_snapshot(metrics, sys.argv, endpoints=endpoints),
-            metrics=metrics.render,
+            variables=lambda: vars_snapshot(board.totals(), sys.argv, endpoints=endpoints),
+            metrics=lambda: board.totals().render(crew.processes if crew is not None else ()),
             metrics_path=prometheus.path if prometheus.enabled else None,
             status=lambda: board.document(mirrors),
             explain=explain,
-            steering=SteeringCalls(SteeringGate(gate), retention_calls(board.space.steering)),
+            steering=SteeringCalls(SteeringGate(gate), calls),
+            refresh=crew.refresh if crew is not None else None,
         )
         listener = self._listener(app)
         handed_over = self._inherited.claim(address)

@@ -90,13 +90,18 @@ def log_to_stderr(log: LogSettings, instance_id: str) -> tuple[LineWriter, dict[
 
 
 def make_checks(
-    health: HealthSettings, store: FilesystemStore, watch: StorageWatch, retention: Probe
+    health: HealthSettings, store: FilesystemStore, watch: StorageWatch, retention: Probe | None
 ) -> Sequence[Check]:
-    """Make the checks of the ``health`` section, and those of store and limits, always there."""
+    """Make the checks of the ``health`` section, and those of store and limits, always there.
+
+    ``retention`` is None in a process that does not look after limits.
+    """
     writing = Check(name="storage", probe=partial(watch.probe, store.check_writing), is_vital=False)
-    # It only looks at what is known.
-    limits = Check(name="retention", probe=retention, interval_seconds=1, is_vital=False)
-    checks = [writing, limits]
+    checks = [writing]
+    if retention is not None:
+        # It only looks at what is known.
+        limits = Check(name="retention", probe=retention, interval_seconds=1, is_vital=False)
+        checks.append(limits)
     checks += [
         Check(
             name=check.file,

@@ -28,7 +28,12 @@ class Readiness:
 
     def checks(self) -> tuple[bool, Mapping[str, str]]:
         """Say whether the mirror is healthy, and map each failing check to its error."""
-        return self.health.is_healthy(), self.health.status()
+        healthy, failing = self.health.is_healthy(), self.health.status()
+        crew = self.board.crew
+        if crew is None:
+            return healthy, failing
+        theirs, with_them = crew.failing()
+        return healthy and theirs, {**failing, **with_them}
 
     def document(self, required: str) -> tuple[bool, Mapping[str, Any]]:
         """Say whether the mirror is ready, and why not.
@@ -36,10 +41,10 @@ class Readiness:
         ``required`` names upstreams, separated by commas, that must be well too; ``all`` is all.
         """
         healthy, failing = self.checks()
-        upstreams = {
-            name: any(member.healthy for member in upstream.status())
-            for name, upstream in self.board.upstreams.items()
-        }
+        members = self.board.members()
+        if self.board.crew is not None:
+            members = self.board.crew.members(members)
+        upstreams = {name: any(one["healthy"] for one in of) for name, of in members.items()}
         names = required.split(",") if required else []
         wanted = upstreams if ALL_UPSTREAMS in names else names
         ready = healthy and not self.draining and all(map(upstreams.get, wanted))

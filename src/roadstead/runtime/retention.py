@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from roadstead.config.cron import next_time
 from roadstead.config.schema import Settings
@@ -40,17 +40,37 @@ from roadstead.telemetry.events import Observer
 from roadstead.telemetry.probes import ProbeError
 
 
+class Workers(Protocol):
+    """The worker processes, as retention sees them."""
+
+    @property
+    def promises(self) -> Promises:
+        """What is promised to them, also by an earlier generation."""
+
+    def usage(self) -> Usage:
+        """Say what they have under way, as of the last ``gather``."""
+
+    async def gather(self) -> None:
+        """Have them say it, and write what they have noted of pulls."""
+
+
 @dataclass(slots=True)
 class CurrentUsage:
-    """What is under way in this process, once ``mirrors`` is set."""
+    """What is under way in this process, once ``mirrors`` is set, and in its workers."""
 
     mirrors: Mirrors | None = field(default=None)
+    workers: Callable[[], Usage] = Usage
 
     def __call__(self) -> Usage:
         """Say what is under way now."""
-        if self.mirrors is None:
-            return Usage()
-        return Usage(self.mirrors.is_in_use, self.mirrors.pulling_since())
+        theirs = self.workers()
+        mirrors = self.mirrors
+        if mirrors is None:
+            return theirs
+        since = {**theirs.pulling_since}
+        for repository, began in mirrors.pulling_since().items():
+            since[repository] = min(began, since.get(repository, began))
+        return Usage(lambda digest: mirrors.is_in_use(digest) or theirs.is_in_use(digest), since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +160,11 @@ def keep_space(
     store: FilesystemStore,
     metadata: Callable[[], Metadata | None],
     observe: Observer,
+    workers: Workers | None = None,
 ) -> KeptSpace:
     """Build it; ``metadata`` gives the database as soon as there is one. On the event loop.
+
+    ``workers`` are processes that serve from the same store and ask this one for room.
 
     Raises:
         InvalidReferenceError: a pin names an upstream that there is not.
@@ -150,8 +173,8 @@ def keep_space(
         [one.rules for one in plan_upstreams(settings)], default=default_name(settings)
     )
     rules = _rules(settings, names)
-    promises = Promises()
-    usage = CurrentUsage()
+    promises = workers.promises if workers is not None else Promises()
+    usage = CurrentUsage(workers=workers.usage if workers is not None else Usage)
     measure = Measure(
         rules=rules, names=names, store=store, metadata=metadata, promises=promises, observe=observe
     )
@@ -164,6 +187,7 @@ def keep_space(
         measure=measure,
         usage=usage,
         observe=observe,
+        gather=workers.gather if workers is not None else None,
     )
 
     async def adopt() -> None:

@@ -19,6 +19,7 @@ from roadstead.mirror.listings import Listings
 from roadstead.mirror.manifests import Manifests
 from roadstead.mirror.mirror import Mirror
 from roadstead.mirror.mirrors import Mirrors
+from roadstead.mirror.others import OtherProcesses
 from roadstead.mirror.pace import PaceRules
 from roadstead.mirror.platforms import PlatformRules, SeenPlatforms
 from roadstead.mirror.prefetch import Prefetcher
@@ -69,6 +70,18 @@ _HASTY = _Patience(attempts=1, first_byte_seconds=5.0)
 _PATIENT = _Patience(attempts=2, first_byte_seconds=math.inf)
 
 
+@dataclass(frozen=True, slots=True)
+class SharedStore:
+    """Who else is at work in the store: ``keeper`` decides about room.
+
+    ``others`` serve beside this process; ``is_shared`` says whether any other fetches.
+    """
+
+    keeper: SpaceKeeper
+    others: OtherProcesses | None = None
+    is_shared: bool = False
+
+
 @asynccontextmanager
 async def open_mirrors(
     settings: Settings,
@@ -77,29 +90,36 @@ async def open_mirrors(
     board: StatusBoard,
     metadata: MetadataService,
     tracer: Tracer = UNTRACED,
+    *,
+    part: SharedStore,
 ) -> AsyncIterator[Mirrors]:
     """Build a mirror for every upstream, and close them all at the end.
 
     Upstreams that can be asked are put on ``board``. ``metadata`` gives names of what is held,
-    and takes note of pulls.
+    and takes note of pulls. ``part`` says who else is at work in the store.
 
     Raises:
         OSError: a certificate cannot be used.
     """
     planned = plan_upstreams(settings)
-    flights = Flights(store, observe=observe, space=board.space.keeper, tracer=tracer)
+    flights = Flights(
+        store, observe=observe, space=part.keeper, tracer=tracer, shared=part.is_shared
+    )
     in_use = BlobsInUse()
     layout = Layout(Path(settings.storage.filesystem.rootdirectory))
     platforms = PlatformList(layout.platforms)
     parts = _Parts(
-        store,
-        flights,
-        in_use,
-        HeldNames(store, metadata),
-        metadata,
-        board.space.keeper,
-        SeenPlatforms(platforms.read(), keep=platforms.add),
-        observe,
+        store=store,
+        flights=flights,
+        in_use=in_use,
+        names=HeldNames(store, metadata),
+        metadata=metadata,
+        space=part.keeper,
+        seen=SeenPlatforms(platforms.read(), keep=platforms.add),
+        observe=observe,
+        others=part.others,
+        # Each serves its part of the clients, so each may have its part of the transfers.
+        workers=settings.http.workers if part.others is not None else 1,
     )
     async with AsyncExitStack() as stack:
         mirrors = {}
@@ -232,6 +252,8 @@ class _Parts:
     space: SpaceKeeper
     seen: SeenPlatforms
     observe: Observer
+    others: OtherProcesses | None
+    workers: int
 
     def pulled(self, repository: RepositoryName, digest: Digest) -> None:
         """Take note of a pull."""
@@ -256,12 +278,13 @@ def _mirror(given: UpstreamSettings, upstream: Upstream, parts: _Parts) -> Mirro
         platforms=platforms,
         budget=lambda: _budget_left(upstream),
         space=parts.space,
+        others=parts.others,
     )
     blobs = Blobs(
         store=store,
         upstream=upstream,
         flights=parts.flights,
-        max_transfers=given.maxtransfers,
+        max_transfers=math.ceil(given.maxtransfers / parts.workers),
         pace=PaceRules(connections=given.blobconnections),
         soundness=soundness,
         observe=observe,

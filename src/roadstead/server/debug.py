@@ -13,7 +13,7 @@ from roadstead.server.errors import json_body, render_error
 class DebugApp:
     """The request handler of ``http.debug.addr``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name where it is composed
         self,
         *,
         health: Callable[[], tuple[bool, Mapping[str, str]]],
@@ -24,6 +24,7 @@ class DebugApp:
         status: Callable[[], Awaitable[Mapping[str, Any]]],
         explain: Callable[[str], Awaitable[Mapping[str, Any]]],
         steering: SteeringCalls,
+        refresh: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Take what to show.
 
@@ -32,8 +33,9 @@ class DebugApp:
         get requests, given the upstreams that the caller requires; ``metrics`` gives a body and its
         content type; ``metrics_path`` is None when Prometheus is not enabled; ``status`` and
         ``explain`` are documents for the commands of these names; ``steering`` answers what
-        changes something.
+        changes something; ``refresh`` is awaited before anything is shown.
         """
+        self._refresh = refresh
         self._health = health
         self._ready = ready
         self._variables = variables
@@ -47,6 +49,8 @@ class DebugApp:
         """Answer one request."""
         if request.method not in ("GET", "HEAD"):
             return await self._steering(request)
+        if self._refresh is not None:
+            await self._refresh()
         if request.path == self._metrics_path:
             body, content_type = self._metrics()
             return web.Response(body=body, headers={"Content-Type": content_type})

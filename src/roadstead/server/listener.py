@@ -67,14 +67,7 @@ class Listener:
         Raises:
             OSError: the path is taken by something else or in use, or cannot be bound.
         """
-        _remove_stale_socket(path)
-        bound = socket.socket(socket.AF_UNIX)
-        try:
-            bound.bind(str(path))
-        except OSError:
-            bound.close()
-            raise
-        await self.listen_on([bound])
+        await self.listen_on([bind_unix(path)])
 
     def sockets(self) -> list[socket.socket]:
         """Return duplicates of the listening sockets, for whoever takes over."""
@@ -108,6 +101,24 @@ class Listener:
         await asyncio.sleep(0)
         self._server.pre_shutdown()
         await self._server.shutdown(drain_seconds)
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """Make a listening unix socket; one that a dead process left at ``path`` is replaced.
+
+    Raises:
+        OSError: the path is taken by something else or in use, or cannot be bound.
+    """
+    _remove_stale_socket(path)
+    bound = socket.socket(socket.AF_UNIX)
+    bound.settimeout(0)
+    try:
+        bound.bind(str(path))
+        bound.listen(_BACKLOG)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _remove_stale_socket(path: Path) -> None:

@@ -236,8 +236,7 @@ class FilesystemPartialBlob:
                 return file
             file.close()
             if self._shared:
-                message = "another process is fetching this blob"
-                raise StorageBusyError(message)
+                raise _busy()
             self._path = shared.with_name(f"{shared.name}.{uuid4()}")
 
     def _replace(self) -> None:
@@ -253,3 +252,10 @@ class FilesystemPartialBlob:
     def _withdraw(self, partial: Path) -> None:
         if self._shared:
             announcement_of(partial).unlink(missing_ok=True)
+
+
+def _busy() -> StorageBusyError:
+    error = StorageBusyError("another process is fetching this blob")
+    # No trouble of the store.
+    error.is_told = True
+    return error

@@ -3,7 +3,9 @@
 Imported by the first scrape, not by the start: prometheus_client takes its time.
 """
 
-from collections.abc import Iterable, Iterator
+import resource
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Protocol
 
@@ -43,13 +45,47 @@ class Exposition:
         self._registry = CollectorRegistry()
         for group in groups:
             self._registry.register(_Collector(group))
-        ProcessCollector(registry=self._registry)
+        self.processes: Sequence[int] = ()
+        self._registry.register(_ProcessSums(self))
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def render(self) -> bytes:
-        """Return the body of a scrape."""
+    def render(self, processes: Sequence[int] = ()) -> bytes:
+        """Return the body of a scrape; ``processes`` are worker processes, by their ids."""
+        self.processes = processes
         return generate_latest(self._registry)
+
+
+class _ProcessSums:
+    """Processor time, memory and descriptors of this process, and of all workers with it.
+
+    The time of workers that ended is counted on: it is that of this process's children.
+    """
+
+    def __init__(self, exposition: Exposition) -> None:
+        self._exposition = exposition
+        self._own = ProcessCollector(registry=None)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what prometheus_client tells of a process, summed up."""
+        processes = self._exposition.processes
+        if not processes:
+            return iter(self._own.collect())
+        others = [ProcessCollector(pid=partial(int, pid), registry=None) for pid in processes]
+        return _summed([one.collect() for one in (self._own, *others)])
+
+
+def _summed(collected: Sequence[Iterable[Metric]]) -> Iterator[Metric]:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    first, *rest = ({family.name: family for family in families} for families in collected)
+    for name, family in first.items():
+        value = family.samples[0].value
+        if name == "process_cpu_seconds":
+            value += ended.ru_utime + ended.ru_stime
+        if name != "process_start_time_seconds":
+            value += sum(other[name].samples[0].value for other in rest if name in other)
+        kind = CounterMetricFamily if family.type == "counter" else GaugeMetricFamily
+        yield kind(name, family.documentation, value=value)
 
 
 class _Collector:

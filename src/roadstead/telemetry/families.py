@@ -147,7 +147,10 @@ class OwnFamilies(_Group):
 
     def __init__(self, version: str) -> None:
         self.build = Gauge(
-            "roadstead_build_info", "The running program; always 1.", ("version", "python")
+            "roadstead_build_info",
+            "The running program; always 1.",
+            ("version", "python"),
+            across=max,
         )
         self.build.values[version, platform.python_version()] = 1
         self.requests = Counter(
@@ -201,7 +204,9 @@ class OwnFamilies(_Group):
             ("operation", "error"),
         )
         self.storage_writable = Gauge(
-            "roadstead_storage_writable", "0 from a failed write until a trial write succeeds."
+            "roadstead_storage_writable",
+            "0 from a failed write until a trial write succeeds.",
+            across=min,
         )
         self.storage_writable.values[()] = 1
         self.passed_on = _single(
@@ -223,6 +228,7 @@ class MetadataFamilies(_Group):
         self.whole = Gauge(
             "roadstead_metadata_whole",
             "1 while the metadata database has a row for every link, else 0.",
+            across=min,
         )
         self.whole.initialise(())
         self.failures = Counter(
@@ -241,15 +247,18 @@ class RetentionFamilies(_Group):
             "roadstead_store_used_bytes",
             "Bytes that count against a size limit, arriving ones included.",
             ("upstream",),
+            across=max,
         )
         self.limit_bytes = Gauge(
-            "roadstead_store_limit_bytes", "The size limit in bytes.", ("upstream",)
+            "roadstead_store_limit_bytes", "The size limit in bytes.", ("upstream",), across=max
         )
         self.disk_free_bytes = Gauge(
-            "roadstead_disk_free_bytes", "Bytes free on the file system of the store."
+            "roadstead_disk_free_bytes", "Bytes free on the file system of the store.", across=min
         )
         self.disk_total_bytes = Gauge(
-            "roadstead_disk_size_bytes", "Size of the file system of the store in bytes."
+            "roadstead_disk_size_bytes",
+            "Size of the file system of the store in bytes.",
+            across=max,
         )
         self.evicted_images = Counter(
             "roadstead_evicted_images_total", "Images removed, by reason.", ("reason",)
@@ -272,15 +281,20 @@ class RetentionFamilies(_Group):
         self.missing_bytes = Gauge(
             "roadstead_retention_missing_bytes",
             "Bytes that should have gone in the last run and are protected; 0 if limits hold.",
+            across=max,
         )
         self.missing_bytes.initialise(())
         self.last_run = Gauge(
             "roadstead_retention_last_run_timestamp_seconds",
             "When retention last ran.",
             ("trigger",),
+            across=max,
         )
         self.last_seconds = Gauge(
-            "roadstead_retention_last_run_seconds", "How long its last run took.", ("trigger",)
+            "roadstead_retention_last_run_seconds",
+            "How long its last run took.",
+            ("trigger",),
+            across=max,
         )
 
 
@@ -301,20 +315,28 @@ class UpstreamFamilies(_Group):
         )
         account = ("upstream", "account")
         self.pulls_remaining = Gauge(
-            "roadstead_upstream_pulls_remaining", "Pulls left, as upstream last told.", account
+            "roadstead_upstream_pulls_remaining",
+            "Pulls left, as upstream last told.",
+            account,
+            across=min,
         )
         self.pulls_limit = Gauge(
-            "roadstead_upstream_pulls_limit", "Pulls allowed per window of the quota.", account
+            "roadstead_upstream_pulls_limit",
+            "Pulls allowed per window of the quota.",
+            account,
+            across=max,
         )
         self.pulls_reset = Gauge(
             "roadstead_upstream_pulls_reset_timestamp_seconds",
             "When all pulls are back if none is spent until then.",
             account,
+            across=max,
         )
         self.endpoint_healthy = Gauge(
             "roadstead_upstream_endpoint_healthy",
             "1 for an endpoint that is well, 0 for one that failed and is avoided for a while.",
             ("upstream", "endpoint"),
+            across=min,
         )
 
 
@@ -356,6 +378,18 @@ class VerificationFamilies(_Group):
         self.complete = Gauge(
             "roadstead_verification_complete_timestamp_seconds",
             "When everything had last been looked at.",
+            across=max,
+        )
+
+
+class WorkerFamilies(_Group):
+    """The worker processes of ``http.workers``; one process that does all is one of them."""
+
+    def __init__(self) -> None:
+        self.running = Gauge("roadstead_workers", "Processes that serve clients.", across=max)
+        self.running.values[()] = 1
+        self.restarts = _single(
+            "roadstead_worker_restarts_total", "Worker processes that ended and were restarted."
         )
 
 

@@ -8,7 +8,8 @@ configures a check of one: a mirror that serves what it holds is healthy.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -101,6 +102,17 @@ class HealthMonitor:
             fields = {"check": name, "error": problem}
             _log.error("health check failed", extra={"fields": fields})
         self._failing[name] = problem
+
+
+@asynccontextmanager
+async def monitoring(checks: Sequence[Check]) -> AsyncIterator[HealthMonitor]:
+    """Poll until the end of the context."""
+    monitor = HealthMonitor(checks)
+    monitor.start()
+    try:
+        yield monitor
+    finally:
+        await monitor.aclose()
 
 
 async def _run(probe: Probe) -> None:

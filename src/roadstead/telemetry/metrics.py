@@ -26,11 +26,15 @@ from roadstead.telemetry.families import (
     StorageFamilies,
     UpstreamFamilies,
     VerificationFamilies,
+    WorkerFamilies,
 )
-from roadstead.telemetry.series import Distribution
+from roadstead.telemetry.series import Distribution, Gauge
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from roadstead.telemetry.exposition import Exposition
+    from roadstead.telemetry.series import Dump
 
 # client_golang lower-cases the methods it knows and calls all others "unknown".
 _METHODS = {
@@ -78,6 +82,7 @@ class Metrics:
         self._metadata = MetadataFamilies()
         self._retention = RetentionFamilies()
         self._verification = VerificationFamilies()
+        self._workers = WorkerFamilies()
         # By type, because a request costs three events and a chain of tests costs more.
         self._count: dict[type, Callable[[Any], None]] = {
             events.Served: self._count_served,
@@ -131,6 +136,7 @@ class Metrics:
             self._metadata,
             self._retention,
             self._verification,
+            self._workers,
         )
         self._exposition: Exposition | None = None
 
@@ -138,14 +144,40 @@ class Metrics:
         """Count ``event``."""
         self._count[type(event)](event)
 
-    def render(self) -> tuple[bytes, str]:
-        """Return the body of a scrape and its Content-Type (text format 0.0.4)."""
+    def note_workers(self, *, running: int, restarts: int) -> None:
+        """Note how many worker processes serve, and how often one had to be restarted."""
+        self._workers.running.values[()] = running
+        self._workers.restarts.values[()] = restarts
+
+    def render(self, processes: "Sequence[int]" = ()) -> tuple[bytes, str]:
+        """Return the body of a scrape and its Content-Type (text format 0.0.4).
+
+        ``processes`` are the workers' process ids, whose processor time and memory count too.
+        """
         from roadstead.telemetry import exposition  # noqa: PLC0415 - see there
 
         self._settle()
         if self._exposition is None:
             self._exposition = exposition.Exposition(self._groups)
-        return self._exposition.render(), exposition.CONTENT_TYPE
+        return self._exposition.render(processes), exposition.CONTENT_TYPE
+
+    def dump(self) -> "Mapping[str, Dump]":
+        """Write all series as JSON can say them, by family, for another process."""
+        self._settle()
+        return {one.name: one.dump() for group in self._groups for one in group.families()}
+
+    def absorb(self, dump: "Mapping[str, Dump]", *, gauges: bool = True) -> None:
+        """Add what another process has counted; ``gauges`` say how it stands, which may be over."""
+        for group in self._groups:
+            for family in group.families():
+                if gauges or not isinstance(family, Gauge):
+                    family.absorb(dump.get(family.name, ()))
+
+    def clear(self) -> None:
+        """Forget every series."""
+        for group in self._groups:
+            for family in group.families():
+                family.clear()
 
     def proxy_totals(self, kind: Kind) -> dict[str, int]:
         """Return the proxy counters of ``kind`` under distribution's names in /debug/vars."""

@@ -5,11 +5,16 @@ Everything here happens on the event loop, so an increment of a dict entry is en
 ``exposition`` makes families of prometheus_client when somebody asks for them.
 """
 
+import operator
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import ItemsView, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Sequence
+from typing import Any, TypeAlias
 
 Labels = tuple[str, ...]
+
+Dump: TypeAlias = Iterable[Sequence[Any]]
+"""The series of a family as JSON can say them, for another process."""
 
 
 class Counter:
@@ -27,9 +32,41 @@ class Counter:
         for labels in series:
             self.values[labels] = 0
 
+    def clear(self) -> None:
+        """Forget all series."""
+        self.values.clear()
+
+    def dump(self) -> Dump:
+        """Write all series."""
+        return [[labels, value] for labels, value in self.values.items()]
+
+    def absorb(self, dump: Dump) -> None:
+        """Add the series of another process."""
+        for labels, value in dump:
+            self.values[tuple(labels)] += value
+
 
 class Gauge(Counter):
     """Numbers that grow and shrink, one per tuple of label values."""
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str] = (),
+        *,
+        across: Callable[[float, float], float] = operator.add,
+    ) -> None:
+        """``across`` makes one number of those of two worker processes; by default their sum."""
+        super().__init__(name, text, labels)
+        self._across = across
+
+    def absorb(self, dump: Dump) -> None:
+        """Take the series of another process into account."""
+        for one, value in dump:
+            labels = tuple(one)
+            known = self.values.get(labels)
+            self.values[labels] = value if known is None else self._across(known, value)
 
 
 class Distribution:
@@ -72,3 +109,18 @@ class Histogram:
     def items(self) -> ItemsView[Labels, Distribution]:
         """Return all distributions with their labels."""
         return self._series.items()
+
+    def clear(self) -> None:
+        """Forget all series."""
+        self._series.clear()
+
+    def dump(self) -> Dump:
+        """Write all series."""
+        return [[labels, one.counts, one.total] for labels, one in self._series.items()]
+
+    def absorb(self, dump: Dump) -> None:
+        """Add the series of another process, which has the same bounds."""
+        for labels, counts, total in dump:
+            one = self.series(tuple(labels))
+            one.counts = list(map(operator.add, one.counts, counts))
+            one.total += total

@@ -102,6 +102,11 @@ class BudgetTracker:
         """Take the headers of a manifest answer."""
         budget = parse_budget(headers, now=self._wall_clock())
         if budget is not None:
+            self.adopt(budget)
+
+    def adopt(self, budget: Budget) -> None:
+        """Take what was told, here or to another process that asks as the same account."""
+        if self._budget is None or budget.seen_at >= self._budget.seen_at:
             self._budget = budget
             if budget.remaining > 0:
                 self._refused_until.pop(Cost.COUNTED, None)

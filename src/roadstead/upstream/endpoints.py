@@ -72,9 +72,18 @@ class Account:
         """Order accounts: those that are refused lately last, then as BudgetTracker.rank."""
         return self.around.clock() < self._refused_until, *self.tracker.rank(cost)
 
+    def adopt(self, budget: Budget) -> None:
+        """Take what another process was told of this account's quota."""
+        before = self.tracker.budget
+        self.tracker.adopt(budget)
+        self._report(before)
+
     def _see(self, headers: Mapping[str, str]) -> None:
         before = self.tracker.budget
         self.tracker.see(headers)
+        self._report(before)
+
+    def _report(self, before: Budget | None) -> None:
         budget = self.tracker.budget
         if budget is not None and budget is not before:
             self.around.observe(

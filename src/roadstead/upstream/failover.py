@@ -16,7 +16,7 @@ from roadstead.oci.digest import Digest
 from roadstead.oci.reference import Reference, RepositoryName
 from roadstead.telemetry.events import CallKind, Observer
 from roadstead.upstream.base import FetchedManifest, ManifestHead, TagPage
-from roadstead.upstream.budget import Cost
+from roadstead.upstream.budget import Budget, Cost
 from roadstead.upstream.client import RegistryUpstream
 from roadstead.upstream.endpoints import Endpoint, Member, MemberStatus, Surroundings
 from roadstead.upstream.limits import CallLimit, Turns
@@ -88,6 +88,13 @@ class FailoverUpstream:
     def status(self) -> list[MemberStatus]:
         """Tell how each member stands, in the order in which endpoints are asked."""
         return [status for endpoint in self._endpoints for status in endpoint.status()]
+
+    def adopt_budget(self, endpoint: str, account: str, budget: Budget) -> None:
+        """Take what another process was told of an account's quota; see ``status`` for names."""
+        for one in self._endpoints:
+            for known in one.accounts:
+                if (one.authority, known.member.account) == (endpoint, account):
+                    known.adopt(budget)
 
     async def head_manifest(
         self, repository: RepositoryName, reference: Reference

@@ -1,0 +1,226 @@
+"""The keeper's side of all channels: room, turns, news, and what the workers report."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from roadstead.maintenance.keeper import LimitKeeper, SpaceReservation
+from roadstead.maintenance.plan import Usage
+from roadstead.maintenance.promises import Promises
+from roadstead.mirror.mirrors import Mirrors
+from roadstead.oci.digest import Digest
+from roadstead.oci.reference import RepositoryName
+from roadstead.runtime.workers import removed as removals
+from roadstead.runtime.workers.channel import Channel, Message, wait_for
+from roadstead.runtime.workers.turns import Turns
+from roadstead.storage.base import Removed
+from roadstead.telemetry.sums import Retired
+
+_PATIENCE_SECONDS: Final = 2.0
+"""How long a worker may take to answer before its last report has to do."""
+
+
+@dataclass(slots=True)
+class Counter:
+    """One worker as the office knows it: its channel, what it holds, what it last said."""
+
+    number: int
+    channel: Channel
+    process: int
+    report: Message = field(default_factory=dict)
+    usage: Message = field(default_factory=dict)
+    reservations: dict[int, SpaceReservation] = field(default_factory=dict)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Office:
+    """What all workers share. ``keeper`` and ``mirrors`` are those of the current generation."""
+
+    def __init__(self) -> None:
+        self._counters: dict[int, Counter] = {}
+        self._numbers = 0
+        self._reservations = 0
+        self._turns = Turns()
+        self._budgets: dict[tuple[str, ...], Mapping[str, Any]] = {}
+        self._loop = asyncio.get_running_loop()
+        self.promises = Promises()
+        self.keeper: LimitKeeper | None = None
+        self.mirrors: Mirrors | None = None
+        self.retired = Retired()
+        self.restarts = 0
+
+    def enter(self, channel: Channel, process: int) -> Counter:
+        """Open a counter for a worker, by its process id."""
+        self._numbers += 1
+        counter = self._counters[self._numbers] = Counter(self._numbers, channel, process)
+        if self._budgets:
+            channel.tell("budgets", budgets=list(self._budgets.values()))
+        return counter
+
+    async def serve(self, counter: Counter) -> None:
+        """Serve a worker until it is gone; what it held is free then."""
+        try:
+            await counter.channel.run(_Dealings(self, counter))
+        finally:
+            del self._counters[counter.number]
+            self._turns.forget(counter.number)
+            for reservation in counter.reservations.values():
+                reservation.release()
+            self.retired.add(counter.report.get("metrics", {}))
+
+    @property
+    def counters(self) -> list[Counter]:
+        """All counters."""
+        return list(self._counters.values())
+
+    @property
+    def reports(self) -> list[Message]:
+        """What the workers that run said last."""
+        return [one.report for one in self._counters.values() if one.report]
+
+    @property
+    def running(self) -> int:
+        """How many workers serve clients."""
+        return sum(one.ready.is_set() for one in self._counters.values())
+
+    @property
+    def processes(self) -> list[int]:
+        """Their process ids, also of those that finish."""
+        return [one.process for one in self._counters.values()]
+
+    async def refresh(self) -> None:
+        """Have all workers report."""
+        await asyncio.gather(*(self._refresh(one) for one in list(self._counters.values())))
+
+    async def gather(self) -> None:
+        """Have all workers write what they noted of pulls, and say what they are using."""
+
+        async def ask(counter: Counter) -> None:
+            answer = await wait_for(counter.channel.ask("usage"), _PATIENCE_SECONDS, None)
+            counter.usage = answer or counter.usage
+
+        await asyncio.gather(*map(ask, list(self._counters.values())))
+
+    def usage(self) -> Usage:
+        """Say what workers are using, as they said last, and what is arriving."""
+        in_use: set[str] = set()
+        since: dict[RepositoryName, float] = {}
+        for counter in self._counters.values():
+            in_use.update(counter.usage.get("in_use", ()))
+            in_use.update(str(one.digest) for one in counter.reservations.values())
+            pulling: Mapping[str, float] = counter.usage.get("pulling_since", {})
+            arriving = {one.repository: one.since for one in counter.reservations.values()}
+            for name, began in (*pulling.items(), *arriving.items()):
+                repository = RepositoryName(name)
+                since[repository] = min(began, since.get(repository, began))
+        return Usage(lambda digest: str(digest) in in_use, since)
+
+    def removed(self, _at: float, batch: Sequence[Removed]) -> None:
+        """Tell all workers of removals, for the store's ``on_removal``; from any thread."""
+        written = removals.to_json(batch)
+        self._loop.call_soon_threadsafe(lambda: self.tell_all("forget", removed=written))
+
+    def tell_all(self, what: str, *, but: Counter | None = None, **message: object) -> None:
+        """Tell all workers, but for one."""
+        for counter in self._counters.values():
+            if counter is not but:
+                counter.channel.tell(what, **message)
+
+    async def reserve(self, counter: Counter, message: Message) -> list[int] | None:
+        """Make room; return the reservation's number and size."""
+        if self.keeper is None:
+            return None
+        reservation = await self.keeper.reserve_on_loop(
+            RepositoryName(message["repository"]),
+            Digest.parse(message["digest"]),
+            message["size_bytes"],
+        )
+        if reservation is None:
+            return None
+        if counter.number not in self._counters:
+            reservation.release()
+            return None
+        self._reservations += 1
+        counter.reservations[self._reservations] = reservation
+        return [self._reservations, reservation.granted_bytes]
+
+    async def grow(self, counter: Counter, message: Message) -> int:
+        """Make more room; return how much there is in all."""
+        reservation = counter.reservations.get(message["number"])
+        if reservation is None:
+            return 0
+        await reservation.grow_on_loop(message["size_bytes"])
+        return reservation.granted_bytes
+
+    async def take_turn(self, counter: Counter, name: str) -> None:
+        """Wait for a turn."""
+        await self._turns.take(name, counter.number)
+        if counter.number not in self._counters:
+            self._turns.forget(counter.number)
+
+    def give_back(self, counter: Counter, name: str) -> None:
+        """End a turn."""
+        self._turns.give_back(name, counter.number)
+
+    def take_report(self, counter: Counter, report: Message) -> None:
+        """Keep a report, and pass on what it says of quotas that is news."""
+        counter.report = report
+        news = []
+        for budget in report.get("budgets", ()):
+            key = tuple(budget["of"])
+            known = self._budgets.get(key)
+            if known is None or known["seen_at"] < budget["seen_at"]:
+                self._budgets[key] = budget
+                news.append(budget)
+        if news:
+            self.tell_all("budgets", but=counter, budgets=news)
+
+    async def _refresh(self, counter: Counter) -> None:
+        report = await wait_for(counter.channel.ask("report"), _PATIENCE_SECONDS, None)
+        if report:
+            self.take_report(counter, report)
+
+
+class _Dealings:
+    """What one worker says and asks; see Answering."""
+
+    def __init__(self, office: Office, counter: Counter) -> None:
+        self._office = office
+        self._counter = counter
+
+    def told(self, what: str, message: Message) -> None:
+        """Hear."""
+        office, counter = self._office, self._counter
+        match what:
+            case "report":
+                office.take_report(counter, message["report"])
+            case "release":
+                reservation = counter.reservations.pop(message["number"], None)
+                if reservation is not None:
+                    reservation.release()
+            case "turn over":
+                office.give_back(counter, message["name"])
+            case "forget":
+                if office.mirrors is not None:
+                    office.mirrors.forget(removals.from_json(message["removed"]))
+                office.tell_all("forget", but=counter, removed=message["removed"])
+            case "full":
+                if office.keeper is not None:
+                    office.keeper.note_full()
+            case "ready":
+                counter.ready.set()
+
+    async def answer(self, what: str, message: Message) -> object:
+        """Answer."""
+        match what:
+            case "reserve":
+                return await self._office.reserve(self._counter, message)
+            case "room":
+                keeper = self._office.keeper
+                return keeper is not None and await keeper.has_room(message["size_bytes"])
+            case "grow":
+                return await self._office.grow(self._counter, message)
+            case _:
+                await self._office.take_turn(self._counter, message["name"])
+                return None
