@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
@@ -16,8 +16,9 @@ import pytest
 
 from roadstead.oci.digest import Digest
 from roadstead.simulator.client import PullingClient
-from roadstead.simulator.content import GeneratedContent
+from roadstead.simulator.content import GeneratedContent, digest_of
 from roadstead.simulator.registry import ScriptedRegistry
+from roadstead.storage.layout import Layout
 from tests.support.roadstead_process import RoadsteadProcess, free_port, start_roadstead
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
@@ -75,8 +76,12 @@ class Mirror:
 
     def require_nothing_damaged(self) -> None:
         """Hash everything that a reader of the volume can see."""
-        for file in self._root.glob("docker/registry/v2/blobs/sha256/??/*/data"):
-            assert Digest.of(file.read_bytes()).encoded == file.parent.name
+        for directory, _, names in os.walk(self._root / "docker/registry/v2/blobs/sha256"):
+            # What is evicted meanwhile is not there any more.
+            with suppress(FileNotFoundError):
+                if "data" in names:
+                    content = Path(directory, "data").read_bytes()
+                    assert Digest.of(content).encoded == Path(directory).name
 
     def partial_files(self) -> list[Path]:
         """List what is left of downloads."""
@@ -88,14 +93,24 @@ class Mirror:
         lines = [line for line in body.splitlines() if line.startswith(name) and label in line]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
-    async def becomes(self, *, well: bool) -> tuple[int, dict[str, str]]:
+    def condition(self) -> str:
+        """Say how the metadata database stands; blocks."""
+        _, body = self._get("/debug/status")
+        condition: str = json.loads(body)["metadata"]["condition"]
+        return condition
+
+    async def stands(self, condition: str) -> None:
+        """Wait until the metadata database stands so."""
+        await asyncio.to_thread(_until, lambda: self.condition() == condition)
+
+    async def becomes(self, *, well: bool, check: str = "storage") -> tuple[int, dict[str, str]]:
         """Wait until the check of writing says so; return what health answers then."""
 
         def wait() -> tuple[int, str]:
             deadline = time.monotonic() + 30
             while time.monotonic() < deadline:
                 status, body = self._get("/debug/health")
-                if ("storage" not in json.loads(body)) is well:
+                if (check not in json.loads(body)) is well:
                     return status, body
                 time.sleep(0.2)
             raise TimeoutError
@@ -113,7 +128,7 @@ class Mirror:
 
 @contextmanager
 def mirroring(
-    upstream: ScriptedRegistry, root: Path, *, user: int | None = None
+    upstream: ScriptedRegistry, root: Path, *, user: int | None = None, minfree: int = 0
 ) -> Iterator[Mirror]:
     """Run a mirror over ``root``, as another user if one is given."""
     command = [sys.executable, "-m", "roadstead", "serve"]
@@ -126,12 +141,27 @@ def mirroring(
         "http": {"debug": {"addr": f"127.0.0.1:{debug_port}", "prometheus": {"enabled": True}}},
         "proxy": {"remoteurl": upstream.url},
         # Else room is made, or nothing kept, before the disk is full.
-        "retention": {"minfree": 0},
+        "retention": {"minfree": minfree, "grace": "0s"},
     }
     configuration = root.parent / "config.yml"
     configuration.write_text(json.dumps(document), encoding="utf-8")
     with start_roadstead(configuration, command=command) as process:
         yield Mirror(process, debug_port, root)
+
+
+def free_bytes(volume: Path) -> int:
+    """Say how much room is left."""
+    found = os.statvfs(volume)
+    return found.f_bavail * found.f_frsize
+
+
+def fill(volume: Path) -> Path:
+    """Leave no room at all, as another program might; returns the file that takes it."""
+    path = volume / "ballast"
+    with path.open("ab", buffering=0) as file:
+        while free := free_bytes(volume):
+            file.write(bytes(min(free, _MIB)))
+    return path
 
 
 def remount(volume: Path, option: str) -> None:
@@ -176,6 +206,78 @@ async def test_a_disk_that_fills_at_any_step(
         await mirror.pull(0, 1, 0)
         await upstream.stop()
         await mirror.pull(0, 1)
+
+
+@pytest.mark.parametrize("when", ["running", "stopped", "killed"])
+async def test_a_disk_that_others_have_filled(
+    volume: Path, upstream: ScriptedRegistry, when: str
+) -> None:
+    """Eviction needs the database, which needs room: it has some put by."""
+    remount(volume, "size=32m")
+    minfree = 4 * _MIB
+    with mirroring(upstream, volume, minfree=minfree) as mirror:
+        await mirror.pull(0, 1, 2, 3, 4)
+        await mirror.stands("whole")
+        if when == "running":
+            await _fill_and_recover(mirror, volume, upstream, minfree)
+            return
+        if when == "killed":
+            mirror.process.kill()
+    fill(volume)
+    with mirroring(upstream, volume, minfree=minfree) as mirror:
+        await _fill_and_recover(mirror, volume, upstream, minfree)
+
+
+async def _fill_and_recover(
+    mirror: Mirror, volume: Path, upstream: ScriptedRegistry, minfree: int
+) -> None:
+    fill(volume)
+    await mirror.pull(5, 6, 7)
+    await asyncio.to_thread(_until, lambda: free_bytes(volume) >= minfree)
+    await _keep(mirror, volume, 5)
+    await upstream.stop()
+    await mirror.pull(5)
+
+
+async def _keep(mirror: Mirror, volume: Path, number: int) -> None:
+    """Pull an image until it is held, which needs room, and once more."""
+    layer = digest_of(GeneratedContent(_IMAGE_BYTES, seed=number))
+    while not Layout(volume).blob(layer).exists():
+        await mirror.pull(number)
+    await mirror.becomes(well=True)
+    await mirror.pull(number)
+
+
+async def test_a_database_on_a_full_disk(volume: Path, upstream: ScriptedRegistry) -> None:
+    """Pulls go on; the database is tried again, and well when there is room."""
+    remount(volume, "size=32m")
+    with mirroring(upstream, volume) as mirror:
+        await mirror.pull(0)
+        await mirror.stands("whole")
+        ballast = fill(volume)
+        while mirror.condition() != "failed":
+            fill(volume)
+            await mirror.pull(0, 1)
+        assert "the metadata database is in trouble" in mirror.process.log
+        status, failing = await mirror.becomes(well=False, check="metadata")
+        assert status == 200
+        assert "nothing is evicted until it can" in failing["metadata"]
+        assert await mirror.metric("roadstead_metadata_failures_total") > 0
+        await mirror.pull(0, 1, 2)
+
+        ballast.unlink()
+        await _keep(mirror, volume, 3)
+        await mirror.stands("whole")
+        await upstream.stop()
+        await mirror.pull(3)
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.2)
 
 
 async def test_a_volume_that_is_read_only(volume: Path, upstream: ScriptedRegistry) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from roadstead.errors import MetadataError
 from roadstead.metadata import flushing, lists, recording
+from roadstead.metadata.ballast import Ballast
 from roadstead.metadata.buffers import Notes
 from roadstead.metadata.reading import Reader
 from roadstead.metadata.rebuild import Rebuilt
@@ -64,6 +65,7 @@ class MetadataDatabase(Reader):
         writer = Writer(
             partial(Session, path),
             self._marks,
+            Ballast(path.with_suffix(".ballast")),
             prepare=self._prepare,
             tried=tried,
             drained=self._drained,

@@ -72,6 +72,16 @@ class MetadataService:
             return MetadataStatus(Condition.OPENING)
         return self._opened.snapshot()
 
+    async def check(self) -> None:
+        """Prove that the last attempt to open or to write the database went well.
+
+        Raises:
+            MetadataError: it did not.
+        """
+        if self.status().condition is Condition.FAILED:
+            message = "the database cannot be opened or written: nothing is evicted until it can"
+            raise MetadataError(message)
+
     def start(self, *, delay_seconds: float = 0.0) -> None:
         """Begin to open the database, after a while."""
         self._delay_seconds = delay_seconds

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from roadstead.errors import MetadataError
+from roadstead.metadata.ballast import Ballast
 from roadstead.metadata.marks import Marks
 from roadstead.metadata.schema import state
 from roadstead.metadata.session import Session, is_damage
@@ -66,10 +67,11 @@ class Writer:
     whether that went well.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name where it is composed
         self,
         open_session: Callable[[], Session],
         marks: Marks,
+        ballast: Ballast,
         *,
         prepare: Callable[[Session, sa.Connection], None],
         tried: Callable[[], None],
@@ -80,6 +82,7 @@ class Writer:
     ) -> None:
         self._open_session = open_session
         self._marks = marks
+        self._ballast = ballast
         self._prepare = prepare
         self._tried = tried
         self._drained = drained
@@ -139,6 +142,8 @@ class Writer:
                 self._use(self._open())
                 delay = _FIRST_RETRY_SECONDS
             except Exception as error:  # noqa: BLE001 - the thread must not end while it is needed
+                if self._ballast.throw():
+                    continue
                 self._fail("open", error)
                 self._tried()
                 delay = min(delay * 2, _LONGEST_RETRY_SECONDS)
@@ -176,6 +181,7 @@ class Writer:
 
     def _work(self, session: Session) -> bool:
         """Work off the queue until the end; False if the database must be opened anew."""
+        self._ballast.lay()
         due = time.monotonic() + self._tick_seconds
         is_drained = False
         with session.write() as connection:
@@ -190,6 +196,7 @@ class Writer:
                     self._withdraw_mark()
                     self._drained()
                 if time.monotonic() >= due or (stopping and not batch):
+                    self._ballast.lay()
                     self._tick(lambda operation: self._commit_alone(connection, operation))
                     due = time.monotonic() + self._tick_seconds
                 if stopping and not batch:
@@ -221,6 +228,8 @@ class Writer:
                 results = [task.operation(connection) for task in batch]
                 connection.execute(_written, {"now": time.time()})
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for each task
+            if isinstance(error, OperationalError) and self._ballast.throw():
+                return self._commit(connection, batch)
             if isinstance(error, OperationalError) or is_damage(error):
                 self._fail("write", error)
                 self._refuse(batch, "the metadata database could not be written", error)

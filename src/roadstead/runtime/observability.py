@@ -90,18 +90,25 @@ def log_to_stderr(log: LogSettings, instance_id: str) -> tuple[LineWriter, dict[
 
 
 def make_checks(
-    health: HealthSettings, store: FilesystemStore, watch: StorageWatch, retention: Probe | None
+    health: HealthSettings,
+    store: FilesystemStore,
+    watch: StorageWatch,
+    *,
+    retention: Probe | None,
+    metadata: Probe,
 ) -> Sequence[Check]:
-    """Make the checks of the ``health`` section, and those of store and limits, always there.
+    """Make the checks of the ``health`` section, and those of store, limits and database.
 
     ``retention`` is None in a process that does not look after limits.
     """
     writing = Check(name="storage", probe=partial(watch.probe, store.check_writing), is_vital=False)
-    checks = [writing]
-    if retention is not None:
-        # It only looks at what is known.
-        limits = Check(name="retention", probe=retention, interval_seconds=1, is_vital=False)
-        checks.append(limits)
+    # These only look at what is known.
+    minor = [
+        Check(name=name, probe=probe, interval_seconds=1, is_vital=False)
+        for name, probe in (("retention", retention), ("metadata", metadata))
+        if probe is not None
+    ]
+    checks = [writing, *minor]
     checks += [
         Check(
             name=check.file,

@@ -162,9 +162,14 @@ async def running(
         await stack.enter_async_context(following_removals(store, mirrors))
         if space is not None:
             await stack.enter_async_context(keeping_space(space, mirrors))
-        health = await stack.enter_async_context(
-            monitoring(make_checks(settings.health, store, watch, space.check if space else None))
+        checks = make_checks(
+            settings.health,
+            store,
+            watch,
+            retention=space.check if space else None,
+            metadata=metadata.check,
         )
+        health = await stack.enter_async_context(monitoring(checks))
         inherited = inherited or InheritedSockets([])
         tls = make_tls(settings.http.tls)
         acme = settings.http.tls.letsencrypt if desk is None else None
