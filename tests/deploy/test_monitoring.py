@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
 from roadstead.telemetry.metrics import Metrics
@@ -17,6 +20,16 @@ _DEPLOY = Path(__file__).parents[2] / "deploy"
 _RULES = _DEPLOY / "prometheus/rules.yml"
 _DASHBOARD = _DEPLOY / "grafana/roadstead.json"
 _METRIC = re.compile(r"\b(?:registry|roadstead|process|python)_[a-z0-9_]+")
+# Names the build, repeats what another one says by upstream, or counts what is one of its parts.
+_NOT_SHOWN = {
+    "roadstead_build_info",
+    "roadstead_prefetched_blobs_total",
+    "roadstead_flight_resumed_bytes_total",
+    "roadstead_segments_total",
+    "roadstead_evicted_blobs_total",
+    "roadstead_not_kept_bytes_total",
+    "roadstead_verified_blobs_total",
+}
 _PARTS_OF_HISTOGRAMS = ("_bucket", "_sum", "_count")
 
 
@@ -25,7 +38,8 @@ def _dashboard() -> dict[str, Any]:
     return document
 
 
-def _dashboard_expressions() -> list[str]:
+def dashboard_expressions() -> list[str]:
+    """Return what the panels ask, for all mirrors."""
     return [
         target["expr"].replace("$instance", ".*")
         for panel in _dashboard()["panels"]
@@ -33,7 +47,15 @@ def _dashboard_expressions() -> list[str]:
     ]
 
 
-def _rule_expressions() -> list[str]:
+def _documented_expressions() -> list[str]:
+    """Return what docs/operations.md tells people to ask; a comment stands before each."""
+    operations = (_DEPLOY.parent / "docs/operations.md").read_text("utf-8")
+    [block] = re.findall(r"```promql\n(.*?)```", operations, re.DOTALL)
+    return [one for one in re.split(r"^#.*\n", block, flags=re.MULTILINE) if one]
+
+
+def rule_expressions() -> list[str]:
+    """Return what rules and alerts ask."""
     document = yaml.safe_load(_RULES.read_text("utf-8"))
     return [rule["expr"] for group in document["groups"] for rule in group["rules"]]
 
@@ -51,13 +73,46 @@ def test_every_metric_exists() -> None:
     exported = _exported()
     asked = {
         name
-        for expression in (*_rule_expressions(), *_dashboard_expressions())
+        for expression in (*rule_expressions(), *dashboard_expressions())
         for name in _METRIC.findall(re.sub(r"roadstead:[a-z0-9_:]+|\"[^\"]*\"", "", expression))
     }
 
     for part in _PARTS_OF_HISTOGRAMS:
         asked = {name.removesuffix(part) for name in asked}
     assert asked - exported == set()
+
+
+def test_every_family_of_ours_is_shown() -> None:
+    """What is exported and on no panel would be forgotten."""
+    shown = {name for one in dashboard_expressions() for name in _METRIC.findall(one)}
+    for part in _PARTS_OF_HISTOGRAMS:
+        shown = {name.removesuffix(part) for name in shown}
+    operations = (_DEPLOY.parent / "docs/operations.md").read_text("utf-8")
+    ours = set(re.findall(r"^\| `(roadstead_\w+)` \|", operations, re.MULTILINE))
+
+    assert len(ours) > 40
+    assert sorted(ours - shown - _NOT_SHOWN) == []
+
+
+def test_grafana_knows_every_field() -> None:
+    """Grafana's own model of a dashboard takes it in and gives it back whole."""
+    register_default_plugins()
+    document = _dashboard()
+    model = Dashboard.from_json(document)
+
+    assert lost(document, json.loads(json.dumps(model, cls=JSONEncoder))) == []
+
+
+def lost(given: object, kept: object, path: str = "") -> list[str]:
+    """List what is in a document and not, or not so, in another one."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        return [
+            one for key in given for one in lost(given[key], kept.get(key, ...), f"{path}.{key}")
+        ]
+    if isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        pairs = enumerate(zip(given, kept, strict=True))
+        return [one for at, (a, b) in pairs for one in lost(a, b, f"{path}[{at}]")]
+    return [] if given == kept else [path]
 
 
 def test_panels_do_not_overlap() -> None:
@@ -78,14 +133,14 @@ def test_panels_do_not_overlap() -> None:
 
 
 def test_prometheus_takes_rules_and_dashboard(tmp_path: Path) -> None:
-    """Promtool checks the rules, runs their tests, and parses every panel's expression."""
+    """Promtool checks the rules, runs their tests, and parses what panels and documents ask."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
     panels = tmp_path / "panels.yml"
     rules = [
         {"record": f"panel:{number}", "expr": expression}
-        for number, expression in enumerate(_dashboard_expressions())
+        for number, expression in enumerate((*dashboard_expressions(), *_documented_expressions()))
     ]
     panels.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
 

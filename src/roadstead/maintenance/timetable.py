@@ -96,8 +96,7 @@ class Timetable:
                 self._ttl_at = now + self._ttl_check_seconds
             if self._watches:
                 await self._retention.run("watch", only=EvictionReason.MINFREE)
-            else:
-                await self._measure()
+            await self._measure()
             await self._retention.look_again()
         except MetadataError as error:
             # It is being opened or rebuilt, or in trouble, which it says itself.

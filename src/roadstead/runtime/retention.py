@@ -214,7 +214,7 @@ def keep_space(
         timetable=Timetable(
             rules=rules,
             retention=retention,
-            measure=measure,
+            measure=measure.tell,
             first=adopt,
             next_time=_next_time(settings, rules),
         ),
