@@ -178,6 +178,27 @@ async def test_a_repeated_request_has_a_span_too(
     assert {told(span)["network.peer.address"] for span in spans} == {"127.0.0.1"}
 
 
+async def test_a_repeated_answer_that_breaks_off_is_a_failed_span(
+    upstream: ScriptedRegistry, client: ClientSession, tmp_path: Path
+) -> None:
+    """A held blob is sent without a span; one that a client does not take to its end has one."""
+    blob = upstream.add_blob(APP, b"x" * 20_000_000)
+    async with traced(upstream, tmp_path) as mirror:
+        path = f"/v2/{APP}/blobs/{blob.digest}"
+        head = f"GET {path} HTTP/1.1\r\nHost: m\r\n\r\n".encode()
+        assert await get(client, f"{mirror.url}/blobs/{blob.digest}") == 200
+        await mirror.until("fetch blob")
+        for wanted in (20_000_000, 20_000_000, 1000):
+            reader, writer = await asyncio.open_connection("127.0.0.1", mirror.mirror.port)
+            writer.write(head)
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(wanted)
+            writer.transport.abort()
+        spans = await mirror.until("GET /v2/{name}/blobs/{digest}", 4)
+
+    assert [told(span).get("error.type") for span in spans] == [None, None, None, "broken off"]
+
+
 async def test_failures_are_marked(
     upstream: ScriptedRegistry, client: ClientSession, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ _ROUTES: Final = {
     "tags": "/v2/{name}/tags/list",
 }
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_FIRST_ERROR: Final = 400
 _FIRST_SERVER_ERROR: Final = 500
 _CLOSING_SECONDS: Final = 2.0
 _NANOSECONDS: Final = 1_000_000_000
@@ -112,27 +113,33 @@ class OtelTracer:
             trace.get_current_span().add_link(other.made.get_span_context())
 
     def __call__(self, exchange: Exchange) -> None:
-        """Such a request has had its span."""
+        """See ExchangeLog: told within its span, a request has one; else it gets one now."""
+        if not trace.get_current_span().get_span_context().is_valid:
+            self._record(exchange, _described(exchange), exchange.seconds)
 
     def again(self, exchange: Exchange) -> LogAgain:
         """See ExchangeLog: a repeated request gets a span when it is over."""
-        attributes = _masked(_attributes(exchange))
-        name = _name(exchange)
+        attributes = _described(exchange)
 
         def log(peer: str, _request_id: str, seconds: float) -> None:
-            ended = time.time_ns()
             address = {} if exchange.forwarded_for else {"client.address": peer}
-            span = self._tracer.start_span(
-                name,
-                # A trace of its own: such a request brings no traceparent.
-                context=otel_context.Context(),
-                kind=trace.SpanKind.SERVER,
-                attributes={**attributes, "network.peer.address": peer, **address},
-                start_time=ended - int(seconds * _NANOSECONDS),
-            )
-            span.end(ended)
+            told = {**attributes, **address, "network.peer.address": peer}
+            self._record(exchange, told, seconds)
 
         return log
+
+    def _record(self, exchange: Exchange, told: Mapping[str, Attribute], seconds: float) -> None:
+        """Make the span of a request that has just ended; such a one brings no traceparent."""
+        ended = time.time_ns()
+        span = self._tracer.start_span(
+            _name(exchange),
+            context=otel_context.Context(),
+            kind=trace.SpanKind.SERVER,
+            attributes=told,
+            start_time=ended - int(seconds * _NANOSECONDS),
+        )
+        OtelSpan(span).judge(exchange)
+        span.end(ended)
 
     def close(self) -> None:
         """Send what is still to be sent, for two seconds at most.
@@ -178,9 +185,15 @@ class OtelSpan:
     def describe(self, exchange: Exchange) -> None:
         """See Span."""
         self.made.update_name(_name(exchange))
-        self.made.set_attributes(_masked(_attributes(exchange)))
+        self.made.set_attributes(_described(exchange))
+        self.judge(exchange)
+
+    def judge(self, exchange: Exchange) -> None:
+        """Make it a failed one if the server failed, or the answer was broken off."""
         if exchange.status >= _FIRST_SERVER_ERROR or not exchange.status:
             self.fail(exchange.error_code or str(exchange.status))
+        elif exchange.status < _FIRST_ERROR and exchange.error_message:
+            self.fail("broken off")
 
     def headers(self) -> Mapping[str, str]:
         """See Span."""
@@ -202,7 +215,7 @@ def _method(method: str) -> str:
     return method if method in _METHODS else "_OTHER"
 
 
-def _attributes(exchange: Exchange) -> dict[str, Attribute]:
+def _described(exchange: Exchange) -> dict[str, Attribute]:
     told: dict[str, Attribute] = {
         "http.request.method": _method(exchange.method),
         "http.route": _route(exchange),
@@ -220,7 +233,7 @@ def _attributes(exchange: Exchange) -> dict[str, Attribute]:
         "roadstead.digest": exchange.content_digest or exchange.digest,
         "roadstead.outcome": str(exchange.outcome or ""),
     }
-    return {name: value for name, value in told.items() if value != ""}
+    return _masked({name: value for name, value in told.items() if value != ""})
 
 
 def _masked(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
