@@ -24,7 +24,7 @@ from benchmarks.scenarios.base import Scenario
 
 _RESULTS = Path(__file__).parent / "results"
 _TMPFS = Path("/dev/shm")  # noqa: S108 - directories in it are made by mkdtemp
-# A full run takes about 20 minutes.
+# A full run then takes about 23 minutes on two quiet processors.
 _DEFAULT_ROUNDS = 2
 
 

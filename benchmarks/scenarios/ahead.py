@@ -32,7 +32,7 @@ class FetchedAhead:
     references: tuple[Peer, ...] = (ROADSTEAD, _DIRECT)
     columns: tuple[Column, ...] = (Column("wall", "wall s", 2, compared=True),)
     needs: tuple[str, ...] = ()
-    max_rounds: int = 2
+    max_rounds: int = 1
     widths: tuple[int, ...] = (1, 3)
 
     def measure(self, lab: Lab, peer: Peer) -> Measured:

@@ -33,15 +33,14 @@ class PeakMemory:
     )
     needs: tuple[str, ...] = ()
     max_rounds: int = 1
-    sizes_bytes: tuple[int, ...] = (10 * MIB, 4 * GIB)
-    clients: tuple[int, ...] = (1, 200)
+    cases: tuple[tuple[int, int], ...] = ((10 * MIB, 1), (10 * MIB, 200), (4 * GIB, 200))
+    """Bytes, and clients."""
 
     def measure(self, lab: Lab, peer: Peer) -> Measured:
         """See Scenario."""
-        for size_bytes in self.sizes_bytes:
-            for clients in self.clients:
-                case = f"{size_bytes // MIB} MiB, {clients} clients"
-                yield case, self._pull(lab, peer, size_bytes, clients)
+        for size_bytes, clients in self.cases:
+            case = f"{size_bytes // MIB} MiB, {clients} clients"
+            yield case, self._pull(lab, peer, size_bytes, clients)
 
     def _pull(self, lab: Lab, peer: Peer, size_bytes: int, clients: int) -> dict[str, float]:
         disk = Path(tempfile.gettempdir())

@@ -42,7 +42,7 @@ class SlowNetwork:
         Column("taken", "upstream bytes x", 2),
     )
     needs: tuple[str, ...] = ()
-    max_rounds: int = 2
+    max_rounds: int = 1
     size_bytes: int = 256 * MIB
     cut_every_bytes: int = 64 * MIB
 
