@@ -182,13 +182,20 @@ async def test_stop_waits_and_then_breaks_off(tmp_path: Path) -> None:
     assert rig.exchanges[-1].error_message == "the server is stopping"
 
 
-async def test_stop_lets_a_reader_finish(tmp_path: Path) -> None:
-    """What is being sent when the end is announced arrives whole, and then the connection ends."""
+@pytest.mark.parametrize("first", [False, True])
+async def test_stop_lets_a_reader_finish(tmp_path: Path, *, first: bool) -> None:
+    """What is being sent when the end is announced arrives whole, and then the connection ends.
+
+    Whether or not the connection has brought another request before.
+    """
     async with make_rig(tmp_path) as rig:
         stage = Stage(rig, None)
         async with serving(rig, drain_seconds=20):
             asked, _ = await stage.know(LARGE)
             reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+            if first:
+                writer.write(head("/v2/none", method="HEAD"))
+                await reader.readuntil(b"\r\n\r\n")
             writer.write(asked)
             await turn(rig)
             await reader.readuntil(b"\r\n\r\n")

@@ -37,6 +37,7 @@ _LONGEST_LINE: Final = 8190
 _RETRY_AFTER: Final = "1"
 # aiohttp does not see what is answered here, so it must not judge which connection is idle.
 _NEVER_SECONDS: Final = 1e9
+_MOMENT_SECONDS: Final = 0.01
 
 
 class Connection(asyncio.Protocol):
@@ -145,8 +146,13 @@ class Connection(asyncio.Protocol):
         """Answer nothing more at once, and close if no request is under way."""
         self._is_stopping = True
         self._is_between = False
-        if self._handler is None and self.delivery is None:
+        if self.delivery is not None:
+            # It closes the connection at its end.
+            return
+        if self._handler is None:
             self._transport.close()
+        else:
+            self._handler.close()
 
     def abort(self) -> None:
         """Close at once, without an answer."""
@@ -250,11 +256,14 @@ class Server(web.Server):
         self._sweep.cancel()
         for connection in tuple(self.open):
             connection.stop()
-        super().pre_shutdown()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's interface
         """See aiohttp: let what is under way go on for ``timeout`` seconds, then break it off."""
-        await asyncio.gather(super().shutdown(timeout), self._end_deliveries(timeout))
+        began = self.now()
+        if await self._end_deliveries(timeout) and timeout is not None:
+            # aiohttp takes 0 for no limit.
+            timeout = max(timeout - (self.now() - began), _MOMENT_SECONDS)
+        await super().shutdown(timeout)
 
     async def _begin(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = _connection_of(request)
@@ -264,14 +273,16 @@ class Server(web.Server):
             return ErrorResponse(ErrorCode.TOOMANYREQUESTS, headers={"Retry-After": _RETRY_AFTER})
         return await self._handle(request)
 
-    async def _end_deliveries(self, seconds: float | None) -> None:
+    async def _end_deliveries(self, seconds: float | None) -> bool:
+        """Wait for files that are being sent; say whether there were any."""
         running = [one.delivery.task for one in self.open if one.delivery is not None]
         if not running:
-            return
+            return False
         _, late = await asyncio.wait(running, timeout=seconds)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+        return True
 
     def _close_idle(self) -> None:
         since = self.now() - self.guard.rules.idle_seconds
