@@ -24,6 +24,10 @@ os.execv(sys.executable, [sys.executable, "-m", "roadstead", "serve"])
 """
 
 
+# Worker processes take their time to start.
+_WORKERS = pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.crash)])
+
+
 def _listening() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0), backlog=64)
 
@@ -59,12 +63,13 @@ async def _served(
         assert process.returncode == 0, errors.decode()
 
 
-async def test_connections_wait_while_the_mirror_is_restarted(tmp_path: Path) -> None:
+@_WORKERS
+async def test_connections_wait_while_the_mirror_is_restarted(tmp_path: Path, workers: str) -> None:
     """A client that connects between two processes is served by the second one."""
     with _listening() as held:
         port = held.getsockname()[1]
         url = f"http://127.0.0.1:{port}/v2/"
-        address = {"REGISTRY_HTTP_ADDR": f":{port}"}
+        address = {"REGISTRY_HTTP_ADDR": f":{port}", "REGISTRY_HTTP_WORKERS": workers}
         async with ClientSession() as client:
             async with _served(tmp_path, held, **address), client.get(url) as response:
                 assert response.status == 200
@@ -75,7 +80,8 @@ async def test_connections_wait_while_the_mirror_is_restarted(tmp_path: Path) ->
                 assert response.status == 200
 
 
-async def test_readiness_is_told(tmp_path: Path) -> None:
+@_WORKERS
+async def test_readiness_is_told(tmp_path: Path, workers: str) -> None:
     """READY when it serves, STOPPING when it begins to stop."""
     with (
         _listening() as held,
@@ -87,6 +93,7 @@ async def test_readiness_is_told(tmp_path: Path) -> None:
             tmp_path / "store",
             held,
             REGISTRY_HTTP_ADDR=f":{held.getsockname()[1]}",
+            REGISTRY_HTTP_WORKERS=workers,
             NOTIFY_SOCKET=str(tmp_path / "notify"),
         ):
             told = [await asyncio.to_thread(manager.recv, 100)]
@@ -107,14 +114,21 @@ def test_a_socket_is_for_the_address_with_its_port() -> None:
         assert inherited.claim(SocketAddress(None, port)) == []
 
 
-async def test_a_unix_socket_is_for_its_path(tmp_path: Path) -> None:
+@_WORKERS
+async def test_a_unix_socket_is_for_its_path(tmp_path: Path, workers: str) -> None:
     """``ListenStream=/run/roadstead.sock`` and ``http.net: unix`` meet."""
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as held:
         held.bind(str(path))
         held.listen()
         async with (
-            _served(tmp_path, held, REGISTRY_HTTP_ADDR=str(path), REGISTRY_HTTP_NET="unix"),
+            _served(
+                tmp_path,
+                held,
+                REGISTRY_HTTP_ADDR=str(path),
+                REGISTRY_HTTP_NET="unix",
+                REGISTRY_HTTP_WORKERS=workers,
+            ),
             ClientSession(connector=UnixConnector(str(path))) as client,
             client.get("http://mirror/v2/") as response,
         ):
