@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from roadstead.errors import BlobUnknownError, RoadsteadError
+from roadstead.errors import BlobUnknownError, RoadsteadError, StorageUnavailableError
+from roadstead.mirror.following import Follower
 from roadstead.oci.digest import Digest
 from roadstead.simulator import faults
 from roadstead.simulator.faults import RequestKind
 from roadstead.simulator.registry import ScriptedRegistry
+from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
 from roadstead.upstream.timeouts import Timeouts
@@ -153,6 +157,25 @@ async def test_another_repository_is_confirmed_before_it_follows(tmp_path: Path)
         assert await second.store.stat_blob(OTHER, blob.digest) == len(CONTENT)
 
     assert upstream.blob_bytes_sent(blob.digest) < len(CONTENT) + 1000  # refusals have bodies too
+
+
+def test_a_process_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
+    """What it has locked is given up, so that readers go on by themselves."""
+    store = FilesystemStore(tmp_path, shared=True)
+    digest = Digest.of(CONTENT)
+    with closing(store.partial_blob(digest)) as hanging:
+        hanging.write(CONTENT[:HALF])
+        follower = Follower(
+            store,
+            APP,
+            digest,
+            host="test",
+            confirm=lambda: None,
+            replaces=False,
+            patience_seconds=0.01,
+        )
+        with pytest.raises(StorageUnavailableError):
+            follower.open(lambda _: None, threading.Event())
 
 
 async def test_damaged_data_is_fetched_again(tmp_path: Path) -> None:

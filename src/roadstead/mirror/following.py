@@ -24,6 +24,8 @@ from roadstead.storage.base import BlobStore, GrowingBlob, GrowthEnd, PartialBlo
 # While nothing arrives the pauses double up to the longer one.
 _SHORTEST_PAUSE_SECONDS: Final = 0.002
 _LONGEST_PAUSE_SECONDS: Final = 0.02
+# Longer than a process that is alive is silent: it gives its upstream up before.
+_PATIENCE_SECONDS: Final = 180.0
 
 
 class Follower:
@@ -38,11 +40,14 @@ class Follower:
         host: str,
         confirm: Callable[[], None],
         replaces: bool,
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         """``confirm`` asks upstream whether the repository has the blob, and raises if not.
 
-        ``replaces``: data that is held is damaged, so that it counts for nothing.
+        ``replaces``: data that is held is damaged, so that it counts for nothing. A process that
+        writes nothing for ``patience_seconds`` is followed no longer; readers go on without it.
         """
+        self._patience_seconds = patience_seconds
         self._store = store
         self._repository = repository
         self._digest = digest
@@ -99,16 +104,19 @@ class Follower:
         self, growing: GrowingBlob, publish: Callable[[Progress], None], stopping: threading.Event
     ) -> GrowthEnd | None:
         """Show what arrives until its writer has ended, or the process stops."""
-        before, pause = 0, _SHORTEST_PAUSE_SECONDS
+        before, pause, silent = 0, _SHORTEST_PAUSE_SECONDS, 0.0
         while not stopping.is_set():
             arrived = growing.arrived()
             self._show(self._look(growing, arrived, before), publish)
             if arrived > before:
-                before, pause = arrived, _SHORTEST_PAUSE_SECONDS
+                before, pause, silent = arrived, _SHORTEST_PAUSE_SECONDS, 0.0
             elif (ended := growing.end()) is not None:
                 return ended
             else:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                silent += pause
+                if silent > self._patience_seconds:
+                    raise _given_up()
             stopping.wait(pause)
         return None
 

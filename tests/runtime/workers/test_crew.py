@@ -106,6 +106,35 @@ async def test_limits_hold_over_all_workers(upstream: ScriptedRegistry, tmp_path
     assert metrics["roadstead_not_kept_total"] == 0
 
 
+async def test_what_workers_fetch_is_in_use(upstream: ScriptedRegistry, tmp_path: Path) -> None:
+    """The keeper asks before it plans what goes, and hears of pulls then too."""
+    image = upstream.add_image(APP, tag="latest", layers=[CONTENT])
+    release = asyncio.Event()
+    upstream.inject(faults.Stall(after=MIB, release=release), kind=RequestKind.BLOB)
+    layer = image.layers[0].digest
+    async with made_crew(upstream, tmp_path) as crew:
+        await crew.get(0, f"/v2/{APP}/manifests/latest")
+        pulling = asyncio.ensure_future(crew.get(1, f"/v2/{APP}/blobs/{layer}"))
+        async with asyncio.timeout(10):
+            while not crew.office.usage().is_in_use(layer):
+                await crew.office.gather()
+        assert APP in crew.office.usage().pulling_since
+        release.set()
+        assert (await pulling)[0] == 200
+        await crew.workers[1].mirror.mirrors.landed()
+        async with asyncio.timeout(10):
+            while crew.office.usage().is_in_use(layer):
+                await crew.office.gather()
+        pulled = None
+        database = crew.keeper.readiness.board.metadata
+        async with asyncio.timeout(10):
+            while pulled is None or not pulled.hits:
+                await crew.office.gather()
+                if database.database is not None:
+                    pulled = await database.database.pulls(APP, image.manifest_digest)
+        assert pulled.hits == 1
+
+
 async def test_a_quota_that_one_worker_sees_is_known_to_all(
     upstream: ScriptedRegistry, tmp_path: Path
 ) -> None:

@@ -131,15 +131,20 @@ class Office:
         """Make room; return the reservation's number and size."""
         if self.keeper is None:
             return None
-        reservation = await self.keeper.reserve_on_loop(
-            RepositoryName(message["repository"]),
-            Digest.parse(message["digest"]),
-            message["size_bytes"],
+        deciding = asyncio.ensure_future(
+            self.keeper.reserve_on_loop(
+                RepositoryName(message["repository"]),
+                Digest.parse(message["digest"]),
+                message["size_bytes"],
+            )
         )
+        try:
+            # An eviction goes on, whatever becomes of the worker that it was for.
+            reservation = await asyncio.shield(deciding)
+        except asyncio.CancelledError:
+            deciding.add_done_callback(_release)
+            raise
         if reservation is None:
-            return None
-        if counter.number not in self._counters:
-            reservation.release()
             return None
         self._reservations += 1
         counter.reservations[self._reservations] = reservation
@@ -150,7 +155,7 @@ class Office:
         reservation = counter.reservations.get(message["number"])
         if reservation is None:
             return 0
-        await reservation.grow_on_loop(message["size_bytes"])
+        await asyncio.shield(reservation.grow_on_loop(message["size_bytes"]))
         return reservation.granted_bytes
 
     async def take_turn(self, counter: Counter, name: str) -> None:
@@ -180,6 +185,14 @@ class Office:
         report = await wait_for(counter.channel.ask("report"), _PATIENCE_SECONDS, None)
         if report:
             self.take_report(counter, report)
+
+
+def _release(decided: "asyncio.Future[SpaceReservation | None]") -> None:
+    """Let go of what nobody is there to use."""
+    if not decided.cancelled() and decided.exception() is None:
+        reservation = decided.result()
+        if reservation is not None:
+            reservation.release()
 
 
 class _Dealings:
