@@ -97,7 +97,7 @@ async def test_nothing_wrong_is_served_and_nothing_pinned_is_lost(
         pinned = list(images)[:_PINNED]
         async with ClientSession() as session, _served(configuration, port):
             for name in pinned:
-                # Before the store has been measured nothing is kept: the limit comes first.
+                # Once to fetch it, and once to see that it is held.
                 while not await pulls.pull(session, name):
                     pass
         collections = asyncio.create_task(_collect(configuration, pulls, random))

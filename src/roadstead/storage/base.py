@@ -490,11 +490,10 @@ class CollectableStore(RemovalStore, Protocol):
 
 
 class LinkNotes(Protocol):
-    """Hears of every link before it is written, for a record that is never behind the links.
+    """Hears of every link, and of its data, before they are there, and is so never behind them.
 
-    Called in the thread that writes, with the data in place and removers kept away; may block
-    for as long as a sync takes. What it raises (a StorageError) keeps the link from being
-    written.
+    Called in the thread that writes, with removers kept away; may block for as long as a sync
+    takes. What it raises (a StorageError) keeps both from being written.
     """
 
     def manifest(self, repository: RepositoryName, digest: Digest, content: bytes) -> None:

@@ -374,9 +374,9 @@ class FilesystemStore:
     def _write_manifest(self, repository: RepositoryName, digest: Digest, content: bytes) -> None:
         path = self._layout.blob(digest)
         with self._barrier.linking([digest]):
+            self._notes.manifest(repository, digest, content)
             if read_regular(path, limit_bytes=len(content) + 1) != content:
                 write_atomically(path, content)
-            self._notes.manifest(repository, digest, content)
             write_link(self._layout.revision_link(repository, digest), digest)
 
     def _write_tag(

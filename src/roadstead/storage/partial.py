@@ -175,6 +175,9 @@ class FilesystemPartialBlob:
         partial = self._path
         self.sync()
         with self._boundary.action("Move", "rename"), self._barrier.linking([self._digest]):
+            # Before it is seen: a crash in between must not leave data that nobody knows of.
+            for repository in sorted(repositories):
+                self._notes.layer(repository, self._digest, self._offset)
             make_directories(data.parent)
             with self._moving:
                 take_place(partial, data)
@@ -185,7 +188,6 @@ class FilesystemPartialBlob:
             sync_directory(data.parent)
             with self._boundary.step("linking a blob", "link"):
                 for repository in sorted(repositories):
-                    self._notes.layer(repository, self._digest, self._offset)
                     write_link(self._layout.layer_link(repository, self._digest), self._digest)
 
     def announce(self, repository: RepositoryName, size_bytes: int | None) -> None:
