@@ -31,11 +31,11 @@ class HourlyTotals:
         # Most events are none of its business, and come with every request.
         match event:
             case events.Repeated():
-                self._add(event.upstream, 1, 1, event.sent_bytes)
+                self._add(event.upstream, 1, 1, event.sent_bytes, 0)
             case events.Served():
-                self._add(event.upstream, 1, int(event.outcome.is_hit), event.sent_bytes)
+                self._add(event.upstream, 1, int(event.outcome.is_hit), event.sent_bytes, 0)
             case events.Fetched():
-                self._add(event.upstream, fetched_bytes=event.size_bytes)
+                self._add(event.upstream, 0, 0, 0, event.size_bytes)
             case _:
                 pass
 
@@ -48,28 +48,23 @@ class HourlyTotals:
     def put_back(self, taken: list[Totals]) -> None:
         """Add again what could not be written."""
         for one in taken:
-            self._add_to(
-                (one.hour, one.upstream),
-                (one.requests, one.hits, one.served_bytes, one.fetched_bytes),
-            )
+            key = (one.hour, one.upstream)
+            self._add_to(key, one.requests, one.hits, one.served_bytes, one.fetched_bytes)
 
-    def _add(
-        self,
-        upstream: str,
-        requests: int = 0,
-        hits: int = 0,
-        served_bytes: int = 0,
-        fetched_bytes: int = 0,
-    ) -> None:
+    def _add(self, upstream: str, requests: int, hits: int, served: int, fetched: int) -> None:
         hour = int(self._clock()) // _HOUR_SECONDS * _HOUR_SECONDS
-        self._add_to((hour, upstream), (requests, hits, served_bytes, fetched_bytes))
+        self._add_to((hour, upstream), requests, hits, served, fetched)
 
-    def _add_to(self, key: tuple[int, str], amounts: tuple[int, int, int, int]) -> None:
+    def _add_to(
+        self, key: tuple[int, str], requests: int, hits: int, served: int, fetched: int
+    ) -> None:
         with self._lock:
             sums = self._sums.get(key)
             if sums is None:
                 if len(self._sums) >= _MOST:
                     return
                 sums = self._sums[key] = [0, 0, 0, 0]
-            for place, amount in enumerate(amounts):
-                sums[place] += amount
+            sums[0] += requests
+            sums[1] += hits
+            sums[2] += served
+            sums[3] += fetched
