@@ -59,7 +59,7 @@ def test_programs_get_json(layout: Path, tmp_path: Path) -> None:
     child = INDEX.images[1].manifest_digest
     (layout / "blobs/sha256" / child.encoded).unlink()
 
-    imported = json.loads(run(here, "import", layout, "--as", NAME, "--json").output)
+    imported = json.loads(run(here, "import", layout, "--as", NAME, "--json").stdout)
     exported = json.loads(run(here, "export", NAME, out, "--json").output)
 
     assert imported["images"][0]["missing_manifests"] == 1

@@ -92,10 +92,11 @@ async def test_commands_on_a_volume_are_told(tmp_path: Path) -> None:
     config.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {root}}}}}\n")
 
     told = []
-    for words in (["garbage-collect", "--dry-run", str(config)], ["verify", str(config)]):
+    for words in (["garbage-collect", "--dry-run"], ["verify"], ["metadata", "rebuild"]):
         process = await asyncio.create_subprocess_exec(
             installed("roadstead"),
             *words,
+            str(config),
             env=clean_environment(),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -104,6 +105,10 @@ async def test_commands_on_a_volume_are_told(tmp_path: Path) -> None:
         assert process.returncode == 0, errors
         told += audit_lines(errors.decode())
 
-    assert [one["call"] for one in told] == ["garbage-collect", "verify"]
-    assert [one["outcome"] for one in told] == ["dry-run", "done"]
+    assert [one["call"] for one in told] == [
+        "garbage-collect",
+        "verify",
+        "metadata rebuild",
+    ]
+    assert [one["outcome"] for one in told] == ["dry-run", "done", "done"]
     assert all(re.match(r"\w+", one["caller"]) for one in told)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from roadstead.cli.auditing import audited_command
 from roadstead.cli.client import AsJSON
 from roadstead.cli.sizes import written
 from roadstead.cli.volume import (
@@ -90,7 +91,12 @@ def import_layouts(
         raise typer.BadParameter(message)
     with failing_in_words():
         started = time.perf_counter()
-        imported = asyncio.run(_import(load_settings(configuration), layouts, rename))
+        settings = load_settings(configuration)
+        with audited_command("import", settings.log) as entry:
+            entry.arguments = {"layouts": [str(path) for path in layouts]}
+            imported = asyncio.run(_import(settings, layouts, rename))
+            entry.images = len(imported)
+            entry.size_bytes = sum(one.size_bytes for one in imported)
     _print_import(imported, time.perf_counter() - started, as_json=as_json)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from roadstead.cli.auditing import audited_command
 from roadstead.cli.client import AsJSON
 from roadstead.config.load import find_configuration, load
 from roadstead.errors import ConfigError, MetadataError
@@ -49,7 +50,7 @@ def rebuild(
             find_configuration(None if file is None else str(file), os.environ), os.environ
         ).settings
         root = Path(settings.storage.filesystem.rootdirectory)
-        with _bar(console) as progress:
+        with audited_command("metadata rebuild", settings.log), _bar(console) as progress:
             task = progress.add_task("rebuilding", total=1.0)
             found = asyncio.run(_rebuild(root, lambda done: progress.update(task, completed=done)))
     except (ConfigError, MetadataError, OSError) as error:
