@@ -27,6 +27,8 @@ def status(*, mirror: MirrorURL = DEFAULT_URL, as_json: AsJSON = False) -> None:
     if document["flights"]:
         console.print(_flights(document["flights"]))
     console.print(_served(document["served"]))
+    if document["workers"] > 1:
+        console.print(f"Of {document['workers']} worker processes together.")
     if document["retention"]["limits"]:
         console.print(limits_table(document["retention"]))
     for line in describe_retention(document["retention"], now):
