@@ -231,3 +231,33 @@ async def test_a_taken_address_ends_the_start(tmp_path: Path) -> None:
         _, errors = await process.communicate()
         assert process.returncode == 1
         assert "in use" in errors.decode()
+
+
+async def test_a_reload_that_cannot_be_changes_nothing(tmp_path: Path) -> None:
+    """The same workers go on; one that can be used may have another number of them."""
+    config = tmp_path / "config.yml"
+
+    def write(http: str) -> None:
+        config.write_text(
+            "version: 0.1\n"
+            f"storage: {{filesystem: {{rootdirectory: {tmp_path / 'store'}}}}}\n"
+            f"http: {{{http}}}\n"
+        )
+
+    write("workers: 2")
+    with start_roadstead(config) as mirror:
+        before = workers_of(mirror)
+        write("workers: 2, tls: {certificate: /missing, key: /missing}")
+        mirror.process.send_signal(signal.SIGHUP)
+        await _until(lambda: "not reloaded" in mirror.log)
+        assert workers_of(mirror) == before
+
+        write("workers: 3")
+        mirror.process.send_signal(signal.SIGHUP)
+        await _until(lambda: "3 worker processes serve" in mirror.log)
+        await _until(lambda: not any(map(_runs, before)))
+        assert len(workers_of(mirror)) == 3
+        async with client() as session:
+            for _ in range(20):
+                async with session.get(f"{mirror.url}/v2/") as response:
+                    assert response.status == 200

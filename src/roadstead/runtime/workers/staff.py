@@ -55,11 +55,11 @@ class Staff:
         """
         count = self._loaded.settings.http.workers
         self._posts = [_Post(self, number) for number in range(count)]
-        try:
-            await asyncio.gather(*(post.hire() for post in self._posts))
-        except BaseException:
+        hired = await asyncio.gather(*(post.hire() for post in self._posts), return_exceptions=True)
+        failures = [one for one in hired if isinstance(one, BaseException)]
+        if failures:
             await self.dismiss()
-            raise
+            raise failures[0]
         for post in self._posts:
             post.keep()
 
@@ -95,8 +95,7 @@ class Staff:
         """Where they report."""
         return self._office
 
-    @property
-    def leaving(self) -> bool:
+    def is_leaving(self) -> bool:
         """Whether who ends now is not missed."""
         return self._leaving
 
@@ -182,7 +181,7 @@ class _Post:
         while True:
             began = time.monotonic()
             status = await self._ending()
-            if self._staff.leaving:
+            if self._staff.is_leaving():
                 return
             if time.monotonic() - began > _LONG_LIFE_SECONDS:
                 delay = _FIRST_DELAY_SECONDS
@@ -191,9 +190,12 @@ class _Post:
             self._staff.office.restarts += 1
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
-            if not self._staff.leaving:
+            if not self._staff.is_leaving():
                 with suppress(OSError):
                     await self.hire()
+            if self._staff.is_leaving() and self.counter is not None:
+                # It was on its way when the others were told.
+                self.counter.channel.tell("stop")
 
     async def _ending(self) -> int | None:
         return None if self._process is None else await self._process.wait()

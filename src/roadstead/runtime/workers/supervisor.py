@@ -44,11 +44,6 @@ class Supervisor:
         self._staff: Staff | None = None
         self._retiring: dict[Staff, asyncio.Task[None]] = {}
 
-    @property
-    def loaded(self) -> Loaded | None:
-        """The configuration that is in use."""
-        return self._loaded
-
     async def start(self, inherited: InheritedSockets, loaded: Loaded | None = None) -> None:
         """Start a keeper and its workers, and make them those that serve.
 
