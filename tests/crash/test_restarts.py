@@ -7,19 +7,19 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientError, ClientSession, TCPConnector
 
 from roadstead.simulator.registry import ScriptedRegistry
+from tests.conftest import Figures
+from tests.support.load import under_load
 from tests.support.rig import APP
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 _RESTARTS = 5
-_CLIENTS = 16
 # Requests that are answered between two restarts.
 _BETWEEN = 500
 _LAUNCH = """
@@ -28,37 +28,6 @@ os.dup2(int(sys.argv[1]), 3, inheritable=True)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
 os.execv(sys.executable, [sys.executable, "-m", "roadstead", "serve", sys.argv[2]])
 """
-
-
-@dataclass(slots=True)
-class Load:
-    """Clients that ask without a pause, half of them on a new connection each time."""
-
-    url: str
-    answered: int = 0
-    lost: list[str] = field(default_factory=list)
-    stopping: bool = False
-    _wanted: tuple[int, asyncio.Event] | None = None
-
-    async def more(self, requests: int) -> None:
-        """Wait until so many more are answered."""
-        reached = asyncio.Event()
-        self._wanted = (self.answered + requests, reached)
-        await reached.wait()
-
-    async def client(self, *, keep_alive: bool) -> None:
-        """Ask until it is over."""
-        async with ClientSession(connector=TCPConnector(force_close=not keep_alive)) as session:
-            while not self.stopping:
-                try:
-                    async with session.get(self.url) as response:
-                        await response.read()
-                        assert response.status == 200, response.status
-                except (ClientError, OSError, AssertionError) as error:
-                    self.lost.append(repr(error))
-                self.answered += 1
-                if self._wanted is not None and self.answered >= self._wanted[0]:
-                    self._wanted[1].set()
 
 
 @dataclass(slots=True)
@@ -94,19 +63,6 @@ async def _one(config: Path, held: socket.socket) -> AsyncIterator[Started]:
         assert await process.wait() == 0
 
 
-@contextlib.asynccontextmanager
-async def _under_load(url: str) -> AsyncIterator[Load]:
-    """Ask all the time; no request may be lost."""
-    load = Load(url)
-    clients = [
-        asyncio.create_task(load.client(keep_alive=bool(number % 2))) for number in range(_CLIENTS)
-    ]
-    yield load
-    load.stopping = True
-    await asyncio.gather(*clients)
-    assert load.lost == []
-
-
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[tuple[Path, socket.socket, str]]:
     """Give a configuration, the socket that it is for, and a URL to ask."""
@@ -124,25 +80,31 @@ async def site(tmp_path: Path) -> AsyncIterator[tuple[Path, socket.socket, str]]
             yield config, held, f"http://127.0.0.1:{port}/v2/{APP}/manifests/latest"
 
 
-async def test_a_rolling_restart_loses_no_request(site: tuple[Path, socket.socket, str]) -> None:
+async def test_a_rolling_restart_loses_no_request(
+    site: tuple[Path, socket.socket, str], figures: Figures
+) -> None:
     """The next process is ready before the last one stands down; the socket is the same."""
     config, held, url = site
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(_one(config, held))
-        async with _under_load(url) as load:
+        async with under_load(url) as load:
             for _ in range(_RESTARTS):
                 await load.more(_BETWEEN)
                 old = stack.pop_all()
                 await stack.enter_async_context(_one(config, held))
                 await old.aclose()
+    figures.add(f"{_RESTARTS} rolling restarts: {load.answered} requests, {load.lost.total()} lost")
 
 
-async def test_reloads_lose_no_request(site: tuple[Path, socket.socket, str]) -> None:
+async def test_reloads_lose_no_request(
+    site: tuple[Path, socket.socket, str], figures: Figures
+) -> None:
     """SIGHUP five times; each generation finishes what it was asked."""
     config, held, url = site
-    async with _one(config, held) as started, _under_load(url) as load:
+    async with _one(config, held) as started, under_load(url) as load:
         for _ in range(_RESTARTS):
             await load.more(_BETWEEN)
             started.process.send_signal(signal.SIGHUP)
             assert [await started.told(), await started.told()] == [b"RELOADING=1", b"READY=1"]
         await load.more(_BETWEEN)
+    figures.add(f"{_RESTARTS} reloads: {load.answered} requests, {load.lost.total()} lost")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,13 +15,17 @@ from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
 
 # Loopback only, whatever proxy the environment names.
-_opener = build_opener(ProxyHandler({}))
+_opener = build_opener(
+    ProxyHandler({}),
+    # Whether it answers, and not who it is.
+    HTTPSHandler(context=ssl._create_unverified_context()),  # noqa: S323 - see above
+)
 
 
 @dataclass(slots=True)
@@ -75,13 +80,15 @@ def start_roadstead(
     *,
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
+    tls: bool = False,
     command: Sequence[str] = (sys.executable, "-m", "roadstead", "serve"),
 ) -> Iterator[RoadsteadProcess]:
     """Run ``roadstead serve``; at the end stop it and require exit status 0, unless killed.
 
     ``configuration`` is a document without ``http.addr``, or a file that is used as it is. The
     mirror listens on ``port`` of 127.0.0.1, by default on a free one; ``environment`` adds
-    ``REGISTRY_*`` overrides; ``command`` is what stands before the name of the file.
+    ``REGISTRY_*`` overrides;
+    ``tls`` says that it speaks HTTPS; ``command`` is what stands before the name of the file.
     """
     port = free_port() if port is None else port
     with TemporaryDirectory(prefix="roadstead-") as directory:
@@ -103,7 +110,7 @@ def start_roadstead(
             )
         mirror = RoadsteadProcess(port, process, log_file)
         try:
-            _wait_for(mirror)
+            _wait_for(mirror, tls=tls)
             yield mirror
         except BaseException:
             mirror.kill()
@@ -130,11 +137,12 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
 
 
-def _wait_for(mirror: RoadsteadProcess) -> None:
+def _wait_for(mirror: RoadsteadProcess, *, tls: bool) -> None:
+    url = f"https://{mirror.host}/v2/" if tls else f"{mirror.url}/v2/"
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and mirror.process.poll() is None:
         try:
-            _opener.open(f"{mirror.url}/v2/", timeout=5).close()
+            _opener.open(url, timeout=5).close()
         except HTTPError as error:
             error.close()
             if error.code == HTTPStatus.UNAUTHORIZED:

@@ -155,8 +155,8 @@ def _generations(
 async def _retire(mirror: Running, stack: AsyncExitStack) -> None:
     """Close a mirror when it has answered all that it was asked; at once if cancelled."""
     mirror.readiness.draining = True
-    mirror.listeners.stop_accepting()
     try:
+        await mirror.listeners.stop_accepting()
         # The next generation goes on where this one stops.
         await mirror.stop_verifying()
         # Clients that reuse a connection within this time are told to open another one, and never

@@ -126,10 +126,9 @@ class Listeners:
         """Return duplicates of all listening sockets, for whoever takes over."""
         return [one for listener in self._listeners for one in listener.sockets()]
 
-    def stop_accepting(self) -> None:
+    async def stop_accepting(self) -> None:
         """Take no new connection; those that are open go on."""
-        for listener in self._listeners:
-            listener.stop_accepting()
+        await asyncio.gather(*(listener.stop_accepting() for listener in self._listeners))
 
     async def finish(self) -> None:
         """Wait until all requests under way are answered, however long that takes."""

@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         self._answering = 0
         self._early = b""
         self.delivery: Delivery | None = None
-        self._idle_since = 0.0
+        self.opened_at = self._idle_since = 0.0
         self._unfinished_bytes = 0
 
     @property
@@ -63,13 +63,18 @@ class Connection(asyncio.Protocol):
         """See Guarded."""
         return None if self._answering else self._idle_since
 
+    @property
+    def has_asked(self) -> bool:
+        """Say whether a request came, or begins to."""
+        return bool(self._answering or self._unfinished_bytes) or self._idle_since > self.opened_at
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             self._peer = str(name[0])
-        self._idle_since = self._server.now()
+        self.opened_at = self._idle_since = self._server.now()
         self._server.open.add(self)
         if not self._server.guard.opened(self, transport):
             self.abort()
@@ -246,6 +251,10 @@ class Server(web.Server):
     def __call__(self) -> Connection:  # type: ignore[override] # the loop wants a protocol only
         """Make the protocol of a new connection."""
         return Connection(self, self._repeats)
+
+    def is_awaiting(self, since: float) -> bool:
+        """Say whether a connection that was opened after ``since`` has yet to ask for anything."""
+        return any(one.opened_at > since and not one.has_asked for one in self.open)
 
     def make_handler(self) -> web.RequestHandler:
         """Make aiohttp's handler of one connection."""

@@ -15,6 +15,8 @@ from roadstead.server.repeats import Repeats
 
 _BACKLOG: Final = 1024
 _LONGEST_HANDSHAKE_SECONDS: Final = 10.0
+_HEARING_SECONDS: Final = 1.0
+_LOOKS: Final = 50
 
 
 class Listener:
@@ -73,8 +75,14 @@ class Listener:
         """Return duplicates of the listening sockets, for whoever takes over."""
         return [one.dup() for server in self._servers for one in server.sockets]
 
-    def stop_accepting(self) -> None:
+    async def stop_accepting(self) -> None:
         """Take no new connection; those that are open go on. Idempotent."""
+        loop = asyncio.get_running_loop()
+        for one in (one for server in self._servers for one in server.sockets):
+            loop.remove_reader(one.fileno())
+        # asyncio drops a connection that it has accepted when the server is closed before its
+        # transport is made, which it is in the next round of the loop.
+        await _rounds(2)
         for server in self._servers:
             server.close()
 
@@ -96,11 +104,27 @@ class Listener:
         await self._close(None)
 
     async def _close(self, drain_seconds: float | None) -> None:
-        self.stop_accepting()
-        # What has arrived becomes a request before idle connections are closed.
-        await asyncio.sleep(0)
+        await self.stop_accepting()
+        await self._hear_the_last()
+        # What has arrived becomes a request before idle connections are closed. A round polls
+        # after it has taken up this task, so what it finds is read in the next one.
+        await _rounds(2)
         self._server.pre_shutdown()
         await self._server.shutdown(drain_seconds)
+
+    async def _hear_the_last(self) -> None:
+        """Let who has just connected ask: the connection is there before its first request."""
+        since = self._server.now() - _HEARING_SECONDS
+        for _ in range(_LOOKS):
+            if not self._server.is_awaiting(since):
+                return
+            await asyncio.sleep(_HEARING_SECONDS / _LOOKS)
+
+
+async def _rounds(count: int) -> None:
+    """Let the event loop go round so often."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 def bind_unix(path: Path) -> socket.socket:

@@ -72,7 +72,7 @@ async def _serve(mirror: Running, desk: Desk, order: Order) -> None:
     await _first_of(desk.stopping, desk.retiring, desk.closed)
     if desk.retiring.is_set():
         mirror.readiness.draining = True
-        mirror.listeners.stop_accepting()
+        await mirror.listeners.stop_accepting()
         finishing = asyncio.create_task(_finish(mirror))
         stopping = asyncio.create_task(_first_of(desk.stopping, desk.closed))
         await asyncio.wait({finishing, stopping}, return_when=asyncio.FIRST_COMPLETED)
