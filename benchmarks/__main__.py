@@ -83,11 +83,12 @@ def rounds(
             if results.has(scenario.name, peer.name, number):
                 continue
             results.forget(scenario.name, peer.name, number)
+            name = f"{scenario.name}, {peer.name}, round {number}"
+            results.left_out.pop(name, None)
             try:
                 yield from _round(lab, scenario, peer, number)
             except (LoadFailedError, StartFailedError, OSError, SubprocessError) as error:
                 # The others are worth measuring all the same.
-                name = f"{scenario.name}, {peer.name}, round {number}"
                 results.left_out[name] = str(error) or type(error).__name__
                 continue
             results.complete(scenario.name, peer.name, number)
