@@ -20,10 +20,16 @@ def series(mirror: Running) -> set[str]:
     }
 
 
+def held_name(number: int) -> str:
+    """Name a repository that there is."""
+    return f"team{number}/app"
+
+
 def made_up(number: int) -> list[str]:
-    """Return the first lines of requests that nobody has sent before."""
+    """Return the first lines of requests that nobody has sent before; one is for an image."""
     name, digest = f"org{number}/app{number}", f"sha256:{number:064x}"
     return [
+        f"GET /v2/{held_name(number)}/manifests/latest",
         f"GET /v2/{name}/manifests/v{number}",
         f"GET /v2/{name}/manifests/{digest}",
         f"GET /v2/{name}/blobs/{digest}",
@@ -57,6 +63,8 @@ async def ask(mirror: Running, head: str, host: str = "m") -> bytes:
 async def test_made_up_requests_make_no_series(tmp_path: Path) -> None:
     """What the first machine asks makes all the series that all others would."""
     async with ScriptedRegistry() as upstream, started(upstream, tmp_path) as mirror:
+        for number in range(15):
+            upstream.add_image(held_name(number), tag="latest")
         await send(mirror, range(3))
         before = series(mirror)
         await send(mirror, range(3, 15))
@@ -66,6 +74,7 @@ async def test_made_up_requests_make_no_series(tmp_path: Path) -> None:
     background = ("python_", "roadstead_disk_", "roadstead_store_", "roadstead_metadata_")
     assert {name for name in after - before if not name.startswith(background)} == set()
     assert not any("made-up" in name or "nobody" in name or "example" in name for name in after)
+    assert any("roadstead_pulls_total" in name for name in after)
     assert any("roadstead_failed_requests_total" in name for name in after)
 
 
