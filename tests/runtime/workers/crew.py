@@ -99,8 +99,8 @@ async def made_crew(upstream: ScriptedRegistry, root: Path, **environ: str) -> A
         workers = []
         for number in range(_COUNT):
             ours, theirs = socket.socketpair()
-            counter = office.enter(await Channel.over(ours), number)
-            serving = asyncio.create_task(office.serve(counter))
+            seat = office.enter(await Channel.over(ours), number)
+            serving = asyncio.create_task(office.serve(seat))
             channel = await Channel.over(theirs)
             desk = Desk(channel)
             desk_running = asyncio.create_task(desk.run())
@@ -109,5 +109,5 @@ async def made_crew(upstream: ScriptedRegistry, root: Path, **environ: str) -> A
             mirror = await stack.enter_async_context(running(loaded, part=Part(desk=desk)))
             desk.ready()
             workers.append(Worker(mirror, desk, channel, serving))
-        await asyncio.gather(*(one.ready.wait() for one in office.counters))
+        await asyncio.gather(*(one.ready.wait() for one in office.seats))
         yield Crew(keeper, office, workers, client)

@@ -22,7 +22,7 @@ _PATIENCE_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
-class Counter:
+class Seat:
     """One worker as the office knows it: its channel, what it holds, what it last said."""
 
     number: int
@@ -38,7 +38,7 @@ class Office:
     """What all workers share. ``keeper`` and ``mirrors`` are those of the current generation."""
 
     def __init__(self) -> None:
-        self._counters: dict[int, Counter] = {}
+        self._seats: dict[int, Seat] = {}
         self._numbers = 0
         self._reservations = 0
         self._turns = Turns()
@@ -50,67 +50,67 @@ class Office:
         self.retired = Retired()
         self.restarts = 0
 
-    def enter(self, channel: Channel, process: int) -> Counter:
-        """Open a counter for a worker, by its process id."""
+    def enter(self, channel: Channel, process: int) -> Seat:
+        """Open a seat for a worker, by its process id."""
         self._numbers += 1
-        counter = self._counters[self._numbers] = Counter(self._numbers, channel, process)
+        seat = self._seats[self._numbers] = Seat(self._numbers, channel, process)
         if self._budgets:
             channel.tell("budgets", budgets=list(self._budgets.values()))
-        return counter
+        return seat
 
-    async def serve(self, counter: Counter) -> None:
+    async def serve(self, seat: Seat) -> None:
         """Serve a worker until it is gone; what it held is free then."""
         try:
-            await counter.channel.run(_Dealings(self, counter))
+            await seat.channel.run(_Dealings(self, seat))
         finally:
-            del self._counters[counter.number]
-            self._turns.forget(counter.number)
-            for reservation in counter.reservations.values():
+            del self._seats[seat.number]
+            self._turns.forget(seat.number)
+            for reservation in seat.reservations.values():
                 reservation.release()
-            self.retired.add(counter.report.get("metrics", {}))
+            self.retired.add(seat.report.get("metrics", {}))
 
     @property
-    def counters(self) -> list[Counter]:
-        """All counters."""
-        return list(self._counters.values())
+    def seats(self) -> list[Seat]:
+        """All seats."""
+        return list(self._seats.values())
 
     @property
     def reports(self) -> list[Message]:
         """What the workers that run said last."""
-        return [one.report for one in self._counters.values() if one.report]
+        return [one.report for one in self._seats.values() if one.report]
 
     @property
     def running(self) -> int:
         """How many workers serve clients."""
-        return sum(one.ready.is_set() for one in self._counters.values())
+        return sum(one.ready.is_set() for one in self._seats.values())
 
     @property
     def processes(self) -> list[int]:
         """Their process ids, also of those that finish."""
-        return [one.process for one in self._counters.values()]
+        return [one.process for one in self._seats.values()]
 
     async def refresh(self) -> None:
         """Have all workers report."""
-        await asyncio.gather(*(self._refresh(one) for one in list(self._counters.values())))
+        await asyncio.gather(*(self._refresh(one) for one in list(self._seats.values())))
 
     async def gather(self) -> None:
         """Have all workers write what they noted of pulls, and say what they are using."""
 
-        async def ask(counter: Counter) -> None:
-            answer = await wait_for(counter.channel.ask("usage"), _PATIENCE_SECONDS, None)
-            counter.usage = answer or counter.usage
+        async def ask(seat: Seat) -> None:
+            answer = await wait_for(seat.channel.ask("usage"), _PATIENCE_SECONDS, None)
+            seat.usage = answer or seat.usage
 
-        await asyncio.gather(*map(ask, list(self._counters.values())))
+        await asyncio.gather(*map(ask, list(self._seats.values())))
 
     def usage(self) -> Usage:
         """Say what workers are using, as they said last, and what is arriving."""
         in_use: set[str] = set()
         since: dict[RepositoryName, float] = {}
-        for counter in self._counters.values():
-            in_use.update(counter.usage.get("in_use", ()))
-            in_use.update(str(one.digest) for one in counter.reservations.values())
-            pulling: Mapping[str, float] = counter.usage.get("pulling_since", {})
-            arriving = {one.repository: one.since for one in counter.reservations.values()}
+        for seat in self._seats.values():
+            in_use.update(seat.usage.get("in_use", ()))
+            in_use.update(str(one.digest) for one in seat.reservations.values())
+            pulling: Mapping[str, float] = seat.usage.get("pulling_since", {})
+            arriving = {one.repository: one.since for one in seat.reservations.values()}
             for name, began in (*pulling.items(), *arriving.items()):
                 repository = RepositoryName(name)
                 since[repository] = min(began, since.get(repository, began))
@@ -121,13 +121,13 @@ class Office:
         written = removals.to_json(batch)
         self._loop.call_soon_threadsafe(lambda: self.tell_all("forget", removed=written))
 
-    def tell_all(self, what: str, *, but: Counter | None = None, **message: object) -> None:
+    def tell_all(self, what: str, *, but: Seat | None = None, **message: object) -> None:
         """Tell all workers, but for one."""
-        for counter in self._counters.values():
-            if counter is not but:
-                counter.channel.tell(what, **message)
+        for seat in self._seats.values():
+            if seat is not but:
+                seat.channel.tell(what, **message)
 
-    async def reserve(self, counter: Counter, message: Message) -> list[int] | None:
+    async def reserve(self, seat: Seat, message: Message) -> list[int] | None:
         """Make room; return the reservation's number and size."""
         if self.keeper is None:
             return None
@@ -147,30 +147,30 @@ class Office:
         if reservation is None:
             return None
         self._reservations += 1
-        counter.reservations[self._reservations] = reservation
+        seat.reservations[self._reservations] = reservation
         return [self._reservations, reservation.granted_bytes]
 
-    async def grow(self, counter: Counter, message: Message) -> int:
+    async def grow(self, seat: Seat, message: Message) -> int:
         """Make more room; return how much there is in all."""
-        reservation = counter.reservations.get(message["number"])
+        reservation = seat.reservations.get(message["number"])
         if reservation is None:
             return 0
         await asyncio.shield(reservation.grow_on_loop(message["size_bytes"]))
         return reservation.granted_bytes
 
-    async def take_turn(self, counter: Counter, name: str) -> None:
+    async def take_turn(self, seat: Seat, name: str) -> None:
         """Wait for a turn."""
-        await self._turns.take(name, counter.number)
-        if counter.number not in self._counters:
-            self._turns.forget(counter.number)
+        await self._turns.take(name, seat.number)
+        if seat.number not in self._seats:
+            self._turns.forget(seat.number)
 
-    def give_back(self, counter: Counter, name: str) -> None:
+    def give_back(self, seat: Seat, name: str) -> None:
         """End a turn."""
-        self._turns.give_back(name, counter.number)
+        self._turns.give_back(name, seat.number)
 
-    def take_report(self, counter: Counter, report: Message) -> None:
+    def take_report(self, seat: Seat, report: Message) -> None:
         """Keep a report, and pass on what it says of quotas that is news."""
-        counter.report = report
+        seat.report = report
         news = []
         for budget in report.get("budgets", ()):
             key = tuple(budget["of"])
@@ -179,12 +179,12 @@ class Office:
                 self._budgets[key] = budget
                 news.append(budget)
         if news:
-            self.tell_all("budgets", but=counter, budgets=news)
+            self.tell_all("budgets", but=seat, budgets=news)
 
-    async def _refresh(self, counter: Counter) -> None:
-        report = await wait_for(counter.channel.ask("report"), _PATIENCE_SECONDS, None)
+    async def _refresh(self, seat: Seat) -> None:
+        report = await wait_for(seat.channel.ask("report"), _PATIENCE_SECONDS, None)
         if report:
-            self.take_report(counter, report)
+            self.take_report(seat, report)
 
 
 def _release(decided: "asyncio.Future[SpaceReservation | None]") -> None:
@@ -198,42 +198,42 @@ def _release(decided: "asyncio.Future[SpaceReservation | None]") -> None:
 class _Dealings:
     """What one worker says and asks; see Answering."""
 
-    def __init__(self, office: Office, counter: Counter) -> None:
+    def __init__(self, office: Office, seat: Seat) -> None:
         self._office = office
-        self._counter = counter
+        self._seat = seat
 
     def told(self, what: str, message: Message) -> None:
         """Hear."""
-        office, counter = self._office, self._counter
+        office, seat = self._office, self._seat
         match what:
             case "report":
-                office.take_report(counter, message["report"])
+                office.take_report(seat, message["report"])
             case "release":
-                reservation = counter.reservations.pop(message["number"], None)
+                reservation = seat.reservations.pop(message["number"], None)
                 if reservation is not None:
                     reservation.release()
             case "turn over":
-                office.give_back(counter, message["name"])
+                office.give_back(seat, message["name"])
             case "forget":
                 if office.mirrors is not None:
                     office.mirrors.forget(removals.from_json(message["removed"]))
-                office.tell_all("forget", but=counter, removed=message["removed"])
+                office.tell_all("forget", but=seat, removed=message["removed"])
             case "full":
                 if office.keeper is not None:
                     office.keeper.note_full()
             case "ready":
-                counter.ready.set()
+                seat.ready.set()
 
     async def answer(self, what: str, message: Message) -> object:
         """Answer."""
         match what:
             case "reserve":
-                return await self._office.reserve(self._counter, message)
+                return await self._office.reserve(self._seat, message)
             case "room":
                 keeper = self._office.keeper
                 return keeper is not None and await keeper.has_room(message["size_bytes"])
             case "grow":
-                return await self._office.grow(self._counter, message)
+                return await self._office.grow(self._seat, message)
             case _:
-                await self._office.take_turn(self._counter, message["name"])
+                await self._office.take_turn(self._seat, message["name"])
                 return None

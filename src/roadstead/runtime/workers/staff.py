@@ -12,7 +12,7 @@ from typing import Final
 
 from roadstead.config.load import Loaded
 from roadstead.runtime.workers.channel import Channel
-from roadstead.runtime.workers.office import Counter, Office
+from roadstead.runtime.workers.office import Office, Seat
 from roadstead.runtime.workers.order import CHANNEL, Order, packed
 from roadstead.runtime.workers.sockets import WorkerSockets
 
@@ -67,16 +67,16 @@ class Staff:
         """Let all finish what they are answering, however long that takes."""
         self._leaving = True
         for post in self._posts:
-            if post.counter is not None:
-                post.counter.channel.tell("retire")
+            if post.seat is not None:
+                post.seat.channel.tell("retire")
 
     def terminate(self) -> None:
         """Ask all to stop within their drain time; a second time is to hurry."""
         what = "hurry" if self._stopping else "stop"
         self._leaving = self._stopping = True
         for post in self._posts:
-            if post.counter is not None:
-                post.counter.channel.tell(what)
+            if post.seat is not None:
+                post.seat.channel.tell(what)
 
     async def ended(self) -> None:
         """Wait until all have ended, and let go of their sockets."""
@@ -99,7 +99,7 @@ class Staff:
         """Whether who ends now is not missed."""
         return self._leaving
 
-    async def spawn(self, number: int) -> tuple[asyncio.subprocess.Process, Counter]:
+    async def spawn(self, number: int) -> tuple[asyncio.subprocess.Process, Seat]:
         """Start one process."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -134,7 +134,7 @@ class _Post:
         self._process: asyncio.subprocess.Process | None = None
         self._serving: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
-        self.counter: Counter | None = None
+        self.seat: Seat | None = None
 
     async def hire(self) -> None:
         """Start a process and wait until it serves.
@@ -142,16 +142,16 @@ class _Post:
         Raises:
             OSError: it ended, or took too long.
         """
-        self._process, self.counter = await self._staff.spawn(self._number)
-        self._serving = asyncio.create_task(self._staff.office.serve(self.counter))
-        ready = asyncio.create_task(self.counter.ready.wait())
+        self._process, self.seat = await self._staff.spawn(self._number)
+        self._serving = asyncio.create_task(self._staff.office.serve(self.seat))
+        ready = asyncio.create_task(self.seat.ready.wait())
         gone = asyncio.create_task(self._process.wait())
         await asyncio.wait(
             {ready, gone}, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         ready.cancel()
         gone.cancel()
-        if not self.counter.ready.is_set():
+        if not self.seat.ready.is_set():
             self.signal(signal.SIGKILL)
             await self._process.wait()
             message = f"worker {self._number} did not start"
@@ -193,9 +193,9 @@ class _Post:
             if not self._staff.is_leaving():
                 with suppress(OSError):
                     await self.hire()
-            if self._staff.is_leaving() and self.counter is not None:
+            if self._staff.is_leaving() and self.seat is not None:
                 # It was on its way when the others were told.
-                self.counter.channel.tell("stop")
+                self.seat.channel.tell("stop")
 
     async def _ending(self) -> int | None:
         return None if self._process is None else await self._process.wait()
