@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config) -> Figures:
     """Return the place for figures."""
     return pytestconfig.stash[_FIGURES]

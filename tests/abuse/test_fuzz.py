@@ -7,6 +7,7 @@ import os
 import random
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,14 @@ _BITS = (
     *(b"%", b"?", b"#", b"A" * 9000, b"9" * 40, b"-1", b"\xc3\x28", b"chunked", b"Host: a\r\n"),
     *(b"bytes=", b",", b"sha256:", b"@", b"\t", b"Content-Length: 99999999\r\n"),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _answers_told(figures: Figures) -> Iterator[None]:
+    """Print what the odd requests were answered, when all of them were."""
+    yield
+    figures.add(f"{_answers.total()} requests by the document: {dict(_answers.most_common())}")
+
 
 schema = schemathesis.openapi.from_path(str(_DOCUMENT))
 _answers: Counter[int] = Counter()
@@ -125,4 +134,3 @@ def test_spoiled_bytes_harm_nobody(busy_mirror: RoadsteadProcess, figures: Figur
     assert after - before < 15
     said = ", ".join(f"{status.decode()}: {count}" for status, count in statuses.most_common())
     figures.add(f"{_RAW} spoiled requests: {said}; memory {before:.0f} -> {after:.0f} MB")
-    figures.add(f"{_answers.total()} requests by the document: {dict(_answers.most_common())}")
