@@ -113,12 +113,14 @@ def loose_layers(
     connection: sa.Connection, scope: Scope, *, after: Pair, limit: int
 ) -> tuple[list[LooseLayer], Pair | None]:
     """Return layer links that no held manifest of their repository needs, behind ``after``."""
-    needed = sa.exists().where(
-        edge.c.child_id == layer.c.content_id,
+    # One inside the other, so that the few manifests of the repository are looked through, and
+    # not the many of all others that need the same base layer.
+    names_it = sa.exists().where(
+        edge.c.parent_id == manifest.c.content_id,
         edge.c.kind == EdgeKind.BLOB,
-        manifest.c.content_id == edge.c.parent_id,
-        manifest.c.repository_id == layer.c.repository_id,
+        edge.c.child_id == layer.c.content_id,
     )
+    needed = sa.exists().where(manifest.c.repository_id == layer.c.repository_id, names_it)
     select = (
         sa.select(layer, content.c.digest, content.c.size_bytes, repository.c.path)
         .join(repository, repository.c.id == layer.c.repository_id)
