@@ -214,7 +214,8 @@ class _Unlinking:
     def remove(self, image: EvictionCandidate, needed: frozenset[Digest]) -> None:
         """Remove the links of an image, but for what other images of its repository need."""
         members = [member for member in image.members if member.images <= 1]
-        own = {member.digest for member in members}
+        # In their order, the top first: what is held needs no manifest that has gone.
+        own = dict.fromkeys(member.digest for member in members)
         self.data = [digest for member in members for digest in member.blobs]
         for member in members:
             for tag in member.tags:
