@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ class Prometheus:
         """Return the result of an expression now; an error is one of the test's."""
         url = f"{self._url}/api/v1/query"
         async with self._client.get(url, params={"query": expression}) as response:
+            if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                # It listens before it can answer.
+                response.raise_for_status()
             document = json.loads(await response.read())
         assert document["status"] == "success", (expression, document)
         result: list[Any] = document["data"]["result"]
