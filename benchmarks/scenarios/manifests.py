@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
-from benchmarks.client import ACCEPT, pull, small_requests
+from benchmarks.client import ACCEPT, pull
 from benchmarks.content import TAG
 from benchmarks.lab import LOAD_CPU, SERVER_CPU, Lab
 from benchmarks.load import Load
@@ -18,6 +18,7 @@ from benchmarks.peers.distribution import (
 from benchmarks.peers.nginx import NGINX_STATIC
 from benchmarks.process import Server
 from benchmarks.scenarios.base import Column, Measured
+from benchmarks.scenarios.rate import RATE_COLUMNS, measure_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,7 @@ class WarmManifests:
         DOCKER_REGISTRY_LOGGING,
     )
     references: tuple[Peer, ...] = (DOCKER_REGISTRY, NGINX_STATIC)
-    columns: tuple[Column, ...] = (
-        Column("rate", "req/s", compared=True),
-        Column("p50", "p50 ms", 2),
-        Column("p99", "p99 ms", 2),
-        Column("cpu", "CPU us/req", 1),
-    )
+    columns: tuple[Column, ...] = RATE_COLUMNS
     needs: tuple[str, ...] = ("wrk",)
     max_rounds: int = 9
     connections: tuple[int, ...] = (1, 32, 128)
@@ -67,21 +63,14 @@ class WarmManifests:
                 yield f"HEAD by tag, c={connections}", self._head(lab, server, connections)
 
     def _get(self, server: Server, path: str, connections: int, *headers: str) -> dict[str, float]:
-        cpu = server.cpu_seconds()
-        rate = small_requests(
-            f"{server.url}{path}",
+        return measure_rate(
+            server,
+            path,
             connections=connections,
             seconds=self.seconds,
-            headers=(f"Accept: {ACCEPT}", *headers),
+            headers=headers,
             cpu=LOAD_CPU,
         )
-        cpu = server.cpu_seconds() - cpu
-        return {
-            "rate": rate.per_second,
-            "p50": rate.p50_seconds * 1e3,
-            "p99": rate.p99_seconds * 1e3,
-            "cpu": cpu / (rate.per_second * self.seconds) * 1e6,
-        }
 
     def _head(self, lab: Lab, server: Server, connections: int) -> dict[str, float]:
         # wrk waits for the body of a HEAD.
