@@ -23,7 +23,7 @@ from tests.metadata.opened import until
 from tests.runtime.started import url_of
 from tests.support.collector import collecting
 from tests.support.rig import APP
-from tests.support.roadstead_process import free_port, start_roadstead
+from tests.support.roadstead_process import RoadsteadProcess, free_port, start_roadstead
 
 _TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 _PARENT = {"traceparent": f"00-{_TRACE}-00f067aa0ba902b7-01"}
@@ -266,6 +266,24 @@ def test_without_a_wish_there_are_no_traces(environ: dict[str, str], problem: st
     assert problem in said
 
 
+@contextlib.asynccontextmanager
+async def _process(
+    upstream: ScriptedRegistry, root: Path, environment: dict[str, str]
+) -> AsyncIterator[RoadsteadProcess]:
+    """Run a mirror in a process of its own, which has to end in time, with status 0."""
+    document = {
+        "storage": {"filesystem": {"rootdirectory": str(root)}},
+        "proxy": {"remoteurl": upstream.url},
+    }
+    stack = contextlib.ExitStack()
+    start = start_roadstead(document, environment=environment)
+    mirror = await asyncio.to_thread(stack.enter_context, start)
+    try:
+        yield mirror
+    finally:
+        await asyncio.to_thread(stack.close)
+
+
 async def test_the_environment_sends_traces_to_a_collector(
     upstream: ScriptedRegistry, client: ClientSession, tmp_path: Path
 ) -> None:
@@ -277,18 +295,8 @@ async def test_the_environment_sends_traces_to_a_collector(
             "OTEL_EXPORTER_OTLP_HEADERS": "x-key=abc",
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
         }
-        document = {
-            "storage": {"filesystem": {"rootdirectory": str(tmp_path)}},
-            "proxy": {"remoteurl": upstream.url},
-        }
-
-        stack = contextlib.ExitStack()
-        start = start_roadstead(document, environment=environment)
-        mirror = await asyncio.to_thread(stack.enter_context, start)
-        try:
+        async with _process(upstream, tmp_path, environment) as mirror:
             assert await get(client, f"{mirror.url}/v2/{APP}/manifests/latest", **_PARENT) == 200
-        finally:
-            await asyncio.to_thread(stack.close)
 
     names = {span.name for span in collector.spans()}
     assert {"GET /v2/{name}/manifests/{reference}", "HEAD", "GET"} <= names
@@ -305,17 +313,6 @@ async def test_a_collector_that_is_away_delays_nobody(
     """Requests are served, and the process stops cleanly."""
     upstream.add_image(APP, tag="latest")
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
-    document = {
-        "storage": {"filesystem": {"rootdirectory": str(tmp_path)}},
-        "proxy": {"remoteurl": upstream.url},
-    }
-
-    stack = contextlib.ExitStack()
-    start = start_roadstead(document, environment=environment)
-    mirror = await asyncio.to_thread(stack.enter_context, start)
-    try:
+    async with _process(upstream, tmp_path, environment) as mirror:
         assert await get(client, f"{mirror.url}/v2/{APP}/manifests/latest") == 200
         assert "Traceback" not in mirror.log
-    finally:
-        # It has to end in time, with status 0.
-        await asyncio.to_thread(stack.close)
