@@ -142,6 +142,16 @@ async def test_a_scope_is_a_prefix_without_others(database: MetadataDatabase) ->
     assert min(parts) > 1000
 
 
+async def test_a_layer_is_loose_beside_needed_ones(database: MetadataDatabase) -> None:
+    """That a manifest needs another layer of the repository, or this one elsewhere, is nothing."""
+    await record(database, "image0")
+    await record(database, "image1", to=OTHER)
+    for name in ("blob0", "blob2"):
+        database.record_layer(APP, digest_of(name), 1000, 100.0).result(5)
+
+    assert [one.digest async for one in database.loose_layers()] == [digest_of("blob2")]
+
+
 async def test_names_are_in_distribution_s_order(database: MetadataDatabase) -> None:
     """Component by component: what lies inside comes before what only looks longer."""
     names = ["a", "a/b", "a/b/c", "a-b", "a.b", "b"]

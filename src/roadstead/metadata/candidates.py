@@ -114,11 +114,16 @@ def loose_layers(
 ) -> tuple[list[LooseLayer], Pair | None]:
     """Return layer links that no held manifest of their repository needs, behind ``after``."""
     # One inside the other, so that the few manifests of the repository are looked through, and
-    # not the many of all others that need the same base layer.
-    names_it = sa.exists().where(
-        edge.c.parent_id == manifest.c.content_id,
-        edge.c.kind == EdgeKind.BLOB,
-        edge.c.child_id == layer.c.content_id,
+    # not the many of all others that need the same base layer. Left alone, SQLAlchemy correlates
+    # with the nearest select only, and the inner one would look at any layer.
+    names_it = (
+        sa.exists()
+        .where(
+            edge.c.parent_id == manifest.c.content_id,
+            edge.c.kind == EdgeKind.BLOB,
+            edge.c.child_id == layer.c.content_id,
+        )
+        .correlate(manifest, layer)
     )
     needed = sa.exists().where(manifest.c.repository_id == layer.c.repository_id, names_it)
     select = (
