@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,8 +46,10 @@ async def upstream() -> AsyncIterator[ScriptedRegistry]:
 class Hangar:
     """Flights over a store and a client of their own."""
 
-    def __init__(self, root: Path, client: RegistryUpstream, *, max_transfers: int) -> None:
-        self.store = FilesystemStore(root)
+    def __init__(
+        self, root: Path, client: RegistryUpstream, *, max_transfers: int, shared: bool = False
+    ) -> None:
+        self.store = FilesystemStore(root, shared=shared)
         self.client = client
         self.lane = ThreadPoolExecutor(max_transfers)
         self.transfers = ParallelTransfers(
@@ -60,6 +63,7 @@ class Hangar:
             self.store,
             observe=on_loop(self.events.append),
             retry=RetryPolicy(attempts=1, first_delay_seconds=0.0),
+            shared=shared,
         )
 
     def start(self, digest: Digest) -> Flight:
@@ -243,6 +247,23 @@ async def test_a_queued_flight_does_not_hold_up_the_end(
 
     assert upstream.count(kind=RequestKind.BLOB) == 1
     assert all(isinstance(failure, Exception) for failure in failures)
+
+
+async def test_what_a_worker_beside_has_stored_meanwhile_is_not_asked_for(
+    tmp_path: Path, upstream: ScriptedRegistry
+) -> None:
+    """The link that it has made says that the repository has the blob."""
+    with closing(FilesystemStore(tmp_path, shared=True).partial_blob(DIGEST)) as partial:
+        partial.write(CONTENT)
+        partial.commit(frozenset({APP}))
+    async with RegistryUpstream(upstream.url) as client:
+        hangar = Hangar(tmp_path, client, max_transfers=1, shared=True)
+        reader = await hangar.start(DIGEST).join(Outcome.MISS, pass_on=nowhere)
+
+        assert await read_all(reader) == CONTENT
+        await hangar.flights.aclose()
+
+    assert upstream.requests == []
 
 
 async def test_a_mirror_that_stops_starts_nothing(

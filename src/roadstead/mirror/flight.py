@@ -343,8 +343,12 @@ class Flights:
             return None
         loop = asyncio.get_running_loop()
 
+        async def confirm_unless_linked() -> None:
+            if await self._store.stat_blob(repository, digest) is None:
+                await transfers.confirm(repository, digest)
+
         def confirm() -> None:
-            asyncio.run_coroutine_threadsafe(transfers.confirm(repository, digest), loop).result()
+            asyncio.run_coroutine_threadsafe(confirm_unless_linked(), loop).result()
 
         return Follower(
             self._store,

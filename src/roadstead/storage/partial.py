@@ -183,12 +183,13 @@ class FilesystemPartialBlob:
                 take_place(partial, data)
                 self._path = data
                 self._committed = True
-            self._file.close()
             self._withdraw(partial)
             sync_directory(data.parent)
             with self._boundary.step("linking a blob", "link"):
                 for repository in sorted(repositories):
                     write_link(self._layout.layer_link(repository, self._digest), self._digest)
+        # Its lock goes last: who followed it finds the links.
+        self._file.close()
 
     def announce(self, repository: RepositoryName, size_bytes: int | None) -> None:
         """Tell those who follow the file, as far as there is room to; see growing."""
