@@ -11,8 +11,9 @@ from roadstead.mirror.content import BlobReader
 # Measured in facts/performance.md 4: asyncio's own fallback for TLS reads 16 KiB per executor
 # hop and is six times slower than this.
 _CHUNK_BYTES = 256 * 1024
-# After so much a reader looks again whether the file may be read: see pump.
-_SPAN_BYTES = 32 * 1024 * 1024
+# After so much a reader looks again whether the file may be read (see pump), and small requests
+# get their turn: a client on the same machine takes whatever one call of sendfile offers.
+_SPAN_BYTES = 512 * 1024
 # A client that is passed a blob on, and takes nothing for so long, loses its place to another.
 _STALL_SECONDS = 60.0
 

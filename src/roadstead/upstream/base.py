@@ -50,7 +50,7 @@ class BlobTransfer(Protocol):
         """Size of the whole blob, if upstream told."""
 
     def read(self) -> bytes:
-        """Return what has arrived, at most 256 KiB, never waiting for more; empty at the end.
+        """Return what has arrived, at most 512 KiB, never waiting for more; empty at the end.
 
         Raises:
             UpstreamError: the connection broke, stalled, or ended before its time.

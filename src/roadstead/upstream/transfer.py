@@ -40,7 +40,7 @@ from roadstead.upstream.timeouts import Timeouts
 
 Value = TypeVar("Value")
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 512 * 1024
 
 _IDENTITY = frozenset({"", "identity"})
 _GZIP = frozenset({"gzip", "x-gzip"})
