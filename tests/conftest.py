@@ -1,6 +1,7 @@
 """For every test: no way out of this machine, and figures printed behind the results."""
 
 import logging
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,9 +15,13 @@ from tests.support import network
 network.install()
 
 # A time limit on one example says more about the load of the machine than about the code. To
-# explain a failure takes minutes before Python 3.12: each line is traced.
+# explain a failure takes minutes before Python 3.12: each line is traced. Continuous integration
+# tries the same examples each time (see .ci/run), everybody else new ones.
 settings.register_profile(
-    "roadstead", deadline=None, phases=[phase for phase in Phase if phase is not Phase.explain]
+    "roadstead",
+    deadline=None,
+    derandomize="ROADSTEAD_REPEATABLE" in os.environ,
+    phases=[phase for phase in Phase if phase is not Phase.explain],
 )
 settings.load_profile("roadstead")
 

@@ -32,7 +32,7 @@ async def pull(mirror: Running, upstream: ScriptedRegistry, *names: str) -> None
             upstream.add_image(name, tag="1.0", layers=layers)
             assert (await client.pull(name, "1.0")).failure == ""
     await mirror.mirrors.landed()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while (await roadstead(mirror, "pins")).exit_code != 0:
             pass
 

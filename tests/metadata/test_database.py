@@ -28,7 +28,7 @@ async def record(database: MetadataDatabase, *names: str, to: RepositoryName = A
     """Record manifests of the model, one second apart."""
     model = Model()
     for number, name in enumerate(names):
-        database.record_manifest(model.record_manifest(to, name, 100.0 + number)).result(5)
+        database.record_manifest(model.record_manifest(to, name, 100.0 + number)).result(20)
 
 
 async def test_an_image_is_a_candidate_with_all_that_goes_with_it(
@@ -36,7 +36,7 @@ async def test_an_image_is_a_candidate_with_all_that_goes_with_it(
 ) -> None:
     """The top comes with its held children and referrers, and with the data they need."""
     await record(database, "image0", "image1", "index0", "signature")
-    database.record_layer(APP, digest_of("blob0"), 5, 100.0).result(5)
+    database.record_layer(APP, digest_of("blob0"), 5, 100.0).result(20)
 
     (found,) = [one async for one in database.candidates()]
 
@@ -131,7 +131,7 @@ async def test_a_scope_is_a_prefix_without_others(database: MetadataDatabase) ->
     await record(database, "image0")
     await record(database, "image1", to=OTHER)
     for to, name in ((APP, "blob3"), (OTHER, "blob4")):
-        database.record_layer(to, digest_of(name), 1000, 100.0).result(5)
+        database.record_layer(to, digest_of(name), 1000, 100.0).result(20)
     ours, theirs = Scope("", ("ghcr.io/",)), Scope("ghcr.io/")
 
     assert [one.repository async for one in database.candidates(ours)] == [APP]
@@ -147,7 +147,7 @@ async def test_a_layer_is_loose_beside_needed_ones(database: MetadataDatabase) -
     await record(database, "image0")
     await record(database, "image1", to=OTHER)
     for name in ("blob0", "blob2"):
-        database.record_layer(APP, digest_of(name), 1000, 100.0).result(5)
+        database.record_layer(APP, digest_of(name), 1000, 100.0).result(20)
 
     assert [one.digest async for one in database.loose_layers()] == [digest_of("blob2")]
 
@@ -156,7 +156,7 @@ async def test_names_are_in_distribution_s_order(database: MetadataDatabase) -> 
     """Component by component: what lies inside comes before what only looks longer."""
     names = ["a", "a/b", "a/b/c", "a-b", "a.b", "b"]
     for name in names:
-        database.record_layer(RepositoryName(name), digest_of("blob0"), 1, 1.0).result(5)
+        database.record_layer(RepositoryName(name), digest_of("blob0"), 1, 1.0).result(20)
 
     assert await database.list_repositories(after=None, limit=100) == names
     for number, name in enumerate(names):
@@ -167,7 +167,7 @@ async def test_names_are_in_distribution_s_order(database: MetadataDatabase) -> 
 async def test_tags_come_in_pages(database: MetadataDatabase) -> None:
     """In byte order; a repository that is not held has none, not even an empty list."""
     for tag in ("b", "a", "B", "1"):
-        database.record_tag(APP, Tag(tag), digest_of("image0")).result(5)
+        database.record_tag(APP, Tag(tag), digest_of("image0")).result(20)
 
     assert await database.list_tags(APP) == ["1", "B", "a", "b"]
     assert await database.list_tags(APP, after="B", limit=1) == ["a"]
@@ -202,8 +202,8 @@ async def test_a_seeded_pull_never_goes_back(database: MetadataDatabase) -> None
 async def test_a_batch_of_removals_is_forgotten_together(database: MetadataDatabase) -> None:
     """Tags, manifests, layers and data of one batch go in one transaction."""
     await record(database, "image0")
-    database.record_tag(APP, Tag("latest"), digest_of("image0")).result(5)
-    database.record_layer(APP, digest_of("blob0"), 5, 100.0).result(5)
+    database.record_tag(APP, Tag("latest"), digest_of("image0")).result(20)
+    database.record_layer(APP, digest_of("blob0"), 5, 100.0).result(20)
 
     database.record_removal(
         RemovedRows(
@@ -212,7 +212,7 @@ async def test_a_batch_of_removals_is_forgotten_together(database: MetadataDatab
             layers=((APP, digest_of("blob0")),),
             data=(digest_of("image0"), digest_of("blob0")),
         )
-    ).result(5)
+    ).result(20)
 
     assert await database.list_repositories(after=None, limit=9) == []
     assert await database.used_bytes() == 0
@@ -244,7 +244,7 @@ async def test_an_observer_hears_when_it_is_whole(tmp_path: Path) -> None:
 async def test_status_counts_what_is_held(database: MetadataDatabase) -> None:
     """Repositories, manifests, data and its bytes."""
     await record(database, "image0", "image1")
-    database.record_layer(APP, digest_of("blob0"), 1000, 100.0).result(5)
+    database.record_layer(APP, digest_of("blob0"), 1000, 100.0).result(20)
 
     status = await database.status()
 

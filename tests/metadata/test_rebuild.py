@@ -103,7 +103,7 @@ async def test_what_has_gone_is_removed(tmp_path: Path) -> None:
         layout.tag_current_link(APP, Tag("latest")).unlink()
         layout.layer_link(APP, Digest.of(image.blobs[0])).unlink()
         kept = database.record_layer(RepositoryName("young"), Digest.of(b"1"), 1, 9e9)
-        kept.result(5)
+        kept.result(20)
 
         await database.rebuild(lambda _: None)
 
@@ -200,7 +200,7 @@ async def test_a_volume_that_nobody_changed_is_believed(tmp_path: Path) -> None:
     async with opened(tmp_path) as database:
         await hold(store_of(tmp_path, database), Image())
         only = database.record_tag(APP, Tag("only-here"), Image().top)
-        only.result(5)
+        only.result(20)
 
     async with opened(tmp_path, rebuilding=False) as database:
         await until(database.is_whole)

@@ -241,7 +241,7 @@ async def test_a_queued_flight_does_not_hold_up_the_end(
             asyncio.ensure_future(flight.join(Outcome.MISS, pass_on=nowhere)) for flight in queued
         ]
 
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await hangar.flights.aclose()
             failures = await asyncio.gather(*waiting, return_exceptions=True)
 

@@ -18,13 +18,10 @@ from roadstead.simulator.registry import ScriptedRegistry
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
-from roadstead.upstream.timeouts import Timeouts
-from tests.support.rig import APP, OTHER, Rig, make_rig, read_all
+from tests.support.rig import APP, OTHER, PATIENT, Rig, make_rig, read_all
 
 CONTENT = bytes(range(256)) * 4000
 HALF = len(CONTENT) // 2
-# Requests are counted, so that a busy machine must not lead to a second one.
-_PATIENT = Timeouts(connect=30, first_byte=30, stall=30, total=60)
 
 
 @contextlib.asynccontextmanager
@@ -32,8 +29,8 @@ async def two(root: Path) -> AsyncIterator[tuple[ScriptedRegistry, Rig, Rig]]:
     """Give an upstream and two mirrors of it."""
     async with (
         ScriptedRegistry() as upstream,
-        make_rig(root, upstream=upstream, shared=True, timeouts=_PATIENT) as first,
-        make_rig(root, upstream=upstream, shared=True, timeouts=_PATIENT) as second,
+        make_rig(root, upstream=upstream, shared=True, timeouts=PATIENT) as first,
+        make_rig(root, upstream=upstream, shared=True, timeouts=PATIENT) as second,
     ):
         yield upstream, first, second
 

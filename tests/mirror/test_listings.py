@@ -23,7 +23,7 @@ from roadstead.simulator.content import SimulatedImage
 from roadstead.simulator.faults import RequestKind
 from roadstead.telemetry import events
 from roadstead.upstream.client import RegistryUpstream
-from tests.support.rig import APP, OTHER, Rig, make_rig
+from tests.support.rig import APP, OTHER, PATIENT, Rig, make_rig
 
 # What a registry that has the referrers API may still answer to one question.
 FAILURES: dict[str, tuple[faults.Fault, type[UpstreamError]]] = {
@@ -114,7 +114,8 @@ async def test_held_tags_take_the_place_of_a_silent_upstream(
 
 async def test_a_silent_upstream_costs_a_client_only_the_limit(tmp_path: Path) -> None:
     """Of tags and referrers alike, where there is an older answer; else it is waited for."""
-    async with make_rig(tmp_path, rules=FreshnessRules(revalidation_limit=0.05)) as rig:
+    rules = FreshnessRules(revalidation_limit=0.05)
+    async with make_rig(tmp_path, rules=rules, timeouts=PATIENT) as rig:
         await hold_tags(rig, "a")
         image = rig.upstream.add_image(APP)
         attached = add_referrer(rig, image, "application/x.sbom")
@@ -123,7 +124,7 @@ async def test_a_silent_upstream_costs_a_client_only_the_limit(tmp_path: Path) -
         rig.clock.advance(61)
         rig.upstream.pause()
 
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(20):
             tags = await rig.mirror.tags(APP, limit=None, after=None)
             kept = await rig.mirror.referrers(APP, image.manifest_digest)
         waiting = asyncio.ensure_future(rig.mirror.tags(OTHER, limit=None, after=None))

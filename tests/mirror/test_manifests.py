@@ -24,7 +24,7 @@ from roadstead.simulator.faults import RequestKind
 from roadstead.telemetry import events
 from roadstead.telemetry.events import Outcome
 from roadstead.upstream.client import RegistryUpstream
-from tests.support.rig import APP, OTHER, Rig, make_rig, read_all
+from tests.support.rig import APP, OTHER, PATIENT, Rig, make_rig, read_all
 
 LATEST = Tag("latest")
 
@@ -221,13 +221,13 @@ async def test_a_stopped_upstream_is_left_alone_for_a_while(rig: Rig) -> None:
 async def test_a_silent_upstream_costs_a_client_only_the_limit(tmp_path: Path) -> None:
     """Nobody waits longer for a revalidation than the rules say while there is a held answer."""
     rules = FreshnessRules(revalidation_limit=0.05)
-    async with make_rig(tmp_path, rules=rules) as rig:
+    async with make_rig(tmp_path, rules=rules, timeouts=PATIENT) as rig:
         image = rig.upstream.add_image(APP, tag="latest")
         await rig.hold(image)
         rig.upstream.pause()
         rig.clock.advance(61)
 
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(20):
             manifest = await rig.mirror.manifest(APP, LATEST)
 
         assert manifest.outcome is Outcome.STALE

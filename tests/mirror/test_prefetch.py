@@ -52,7 +52,7 @@ async def settle(rig: Rig) -> None:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for something on this event loop."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0)
 

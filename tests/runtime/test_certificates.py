@@ -197,6 +197,6 @@ async def test_changes_are_noticed(authority: Authority, installed: Certificate)
             return super().reload()
 
     served = Told(TlsFiles(installed.file, installed.key))
-    async with asyncio.timeout(10), watching(served, every_seconds=0.01):
+    async with asyncio.timeout(20), watching(served, every_seconds=0.01):
         install(authority.issue("second"), installed)
         await noticed.wait()

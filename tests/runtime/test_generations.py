@@ -136,7 +136,7 @@ async def test_another_address_is_listened_on(mirror: Reloadable) -> None:
 
     assert await _header(mirror) is None
     host, _, port = old.partition(":")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             try:
                 _, writer = await asyncio.open_connection(host, int(port))

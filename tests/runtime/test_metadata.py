@@ -45,7 +45,7 @@ async def test_lists_come_from_the_database(
 ) -> None:
     """While it is whole: a name that only the database has is listed, and the status says so."""
     async with opened(tmp_path) as database:
-        database.record_layer(APP, Digest.of(b"1"), 1, 1.0).result(5)
+        database.record_layer(APP, Digest.of(b"1"), 1, 1.0).result(20)
 
     async with started(upstream, tmp_path, REGISTRY_HTTP_DEBUG_ADDR="127.0.0.1:0") as mirror:
 

@@ -45,7 +45,7 @@ async def test_a_failing_check_takes_it_out_of_service(
     checks = f"[{{file: {flag}, interval: 1ms}}]"
     async with started(upstream, tmp_path, REGISTRY_HEALTH_FILE=checks, **_DEBUG) as mirror:
         debug = debug_url_of(mirror)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 async with client.get(f"{debug}/readyz") as response:
                     document = await response.json()
@@ -75,4 +75,4 @@ async def test_standing_down(
             assert response.status == 503
             assert (await response.json())["draining"]
         hurry.set()
-        await asyncio.wait_for(standing_down, 5)
+        await asyncio.wait_for(standing_down, 20)

@@ -43,7 +43,7 @@ async def pull(mirror: Running, number: int) -> None:
 
 async def whole(mirror: Running, client: ClientSession) -> None:
     """Wait until the metadata database can be relied on."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while (await status(mirror, client))["metadata"]["condition"] != "whole":
             pass
 
@@ -202,7 +202,7 @@ async def test_a_limit_that_cannot_hold_is_told_until_it_can(
         assert document["shortfall"]["missing_bytes"] > 0
         (told,) = document["limits"]
         assert 2 * LAYER < told["used_bytes"] <= told["max_bytes"] == limit
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while "retention" not in await _failing(mirror, client, "/debug/health"):
                 pass
         assert "retention" in (await _failing(mirror, client, "/readyz"))["failing"]

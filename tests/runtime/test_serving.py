@@ -29,7 +29,7 @@ async def status_of(client: ClientSession, url: str) -> int:
 
 async def becomes(client: ClientSession, url: str, status: int) -> None:
     """Ask until the status is as expected; the test's time limit ends a vain wait."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while await status_of(client, url) != status:
             pass
 
@@ -215,7 +215,7 @@ async def test_checks_of_other_services_are_made(
         health = f"{debug_url_of(mirror)}/debug/health"
         assert await status_of(client, health) == 200
         await upstream.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(failing) < 2:
                 async with client.get(health) as response:
                     failing = await response.json()
@@ -287,7 +287,7 @@ async def test_pulls_are_notified(
                 assert response.status == 304
             async with client.head(f"{url}/blobs/{config}"):
                 pass
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 manifest, blob = await received.get(), await received.get()
     finally:
         await listener.aclose()

@@ -31,7 +31,7 @@ async def test_a_download_under_way_may_finish(
         response = await client.get(f"{url}/v2/{APP}/blobs/{blob.digest}")
         begun = await response.content.readexactly(400_000)
         stopping = asyncio.ensure_future(stack.pop_all().aclose())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 try:
                     async with ClientSession() as stranger:
@@ -77,7 +77,7 @@ async def test_an_upstream_that_does_not_answer_holds_no_stop_up(
     blob = upstream.add_blob(APP, CONTENT)
     upstream.inject(faults.Stall(), kind=RequestKind.BLOB)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         async with started(upstream, tmp_path, REGISTRY_HTTP_DRAINTIMEOUT="50ms") as mirror:
             url = f"{url_of(mirror)}/v2/{APP}/blobs/{blob.digest}"
             asking = asyncio.ensure_future(client.get(url))
@@ -100,7 +100,7 @@ async def test_a_request_that_is_broken_off_is_logged(
 
     async with started(upstream, tmp_path, **keys) as mirror:
         asking = asyncio.ensure_future(client.get(f"{url_of(mirror)}/v2/{APP}/manifests/latest"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not upstream.requests:
                 # A request of one's own gives the other one its turns.
                 await (await client.get(f"{url_of(mirror)}/v2/")).read()

@@ -128,7 +128,7 @@ async def test_client_that_leaves_is_told_of_and_lets_go(stage: Stage) -> None:
         await turn(stage.rig, context=stage.context)
         assert stage.rig.mirrors.is_in_use(digest)
         wire.leave()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while stage.rig.mirrors.is_in_use(digest):
             await turn(stage.rig, context=stage.context)
     left = [one for one in stage.rig.exchanges if one.error_message]
@@ -200,7 +200,7 @@ async def test_stop_lets_a_reader_finish(tmp_path: Path, *, first: bool) -> None
             await turn(rig)
             await reader.readuntil(b"\r\n\r\n")
             reading = asyncio.create_task(reader.read(-1))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             body = await reading
         writer.transport.abort()
 

@@ -162,7 +162,7 @@ async def exchange(port: int, text: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(text)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await reader.read()
     except ConnectionError:
         return b"reset"
@@ -208,7 +208,7 @@ async def test_headers_that_drip_are_not_waited_for() -> None:
                     await asyncio.sleep(0.02)
 
         dripping = asyncio.create_task(drip())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
         dripping.cancel()
@@ -246,7 +246,7 @@ async def test_a_reader_that_takes_nothing_is_let_go() -> None:
                     received += len(chunk)
                     await asyncio.sleep(0.05)
             assert received == size
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert await ended.get() == "/stalled"
         stalled.close()
 

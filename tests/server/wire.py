@@ -40,7 +40,7 @@ class Wire:
 
     async def is_closed(self) -> bool:
         """Wait for the end of the connection: True if nothing came before it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             return await self._reader.read() == b""
 
 

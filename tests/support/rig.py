@@ -101,6 +101,10 @@ class Rig:
         await self.flights.landed()
 
 
+PATIENT = Timeouts(connect=30, first_byte=30, stall=30, total=60)
+"""Of an upstream that is waited for, however busy the machine is."""
+
+
 @contextlib.asynccontextmanager
 async def make_rig(  # noqa: PLR0913 - each is one thing that a test may want to differ
     root: Path,

@@ -376,6 +376,6 @@ async def test_an_unauthenticated_registry_gets_no_credentials(
 
 
 async def _token_asked(registry: ScriptedRegistry) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not registry.count(kind=RequestKind.TOKEN):  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.001)

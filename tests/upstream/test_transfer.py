@@ -391,7 +391,7 @@ async def test_abort_ends_a_blocked_read(
         blocked = asyncio.ensure_future(asyncio.to_thread(transfer.read))
         await asyncio.wait({blocked}, timeout=0.05)
         transfer.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             with pytest.raises(UpstreamUnreachableError, match="aborted"):
                 await blocked
         transfer.abort()
@@ -414,7 +414,7 @@ async def test_a_stop_ends_the_wait_for_headers(
             opening = asyncio.ensure_future(take(upstream, blob.digest))
             await arrived.wait()
             upstream.stop_transfers()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 with pytest.raises(UpstreamUnreachableError, match="stopping"):
                     await opening
             registry.withdraw(stall)
@@ -454,7 +454,7 @@ async def test_a_stop_ends_a_connection_that_is_being_made(
                 opening = asyncio.ensure_future(take(upstream, blob.digest))
                 await asyncio.wait({opening}, timeout=0.1)
                 upstream.stop_transfers()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     with pytest.raises(UpstreamUnreachableError, match="stopping"):
                         await opening
 
@@ -480,7 +480,7 @@ async def test_the_end_releases_a_thread_that_waits_for_a_token(
     async with connect(registry.url, timeouts=replace(SHORT, first_byte=30, total=30)) as upstream:
         waiting = asyncio.ensure_future(take(upstream, blob.digest))
         await _until(lambda: registry.count(kind=RequestKind.TOKEN) == 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(UpstreamUnreachableError, match="stopping"):
             await waiting
 
@@ -490,6 +490,6 @@ def _drain(transfer: BlobTransfer) -> bytes:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - another program's state has no event
             await asyncio.sleep(0.001)

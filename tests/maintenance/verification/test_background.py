@@ -174,7 +174,7 @@ async def test_a_stop_in_the_middle_keeps_the_position(tmp_path: Path) -> None:
         await asyncio.to_thread(begun.wait)
         task.cancel()
         with suppress(asyncio.CancelledError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await task
 
         assert read_position(Layout(tmp_path).verification).started_at == NOW

@@ -115,19 +115,19 @@ async def test_what_workers_fetch_is_in_use(upstream: ScriptedRegistry, tmp_path
     async with made_crew(upstream, tmp_path) as crew:
         await crew.get(0, f"/v2/{APP}/manifests/latest")
         pulling = asyncio.ensure_future(crew.get(1, f"/v2/{APP}/blobs/{layer}"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while not crew.office.usage().is_in_use(layer):
                 await crew.office.gather()
         assert APP in crew.office.usage().pulling_since
         release.set()
         assert (await pulling)[0] == 200
         await crew.workers[1].mirror.mirrors.landed()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while crew.office.usage().is_in_use(layer):
                 await crew.office.gather()
         pulled = None
         database = crew.keeper.readiness.board.metadata
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while pulled is None or not pulled.hits:
                 await crew.office.gather()
                 if database.database is not None:
