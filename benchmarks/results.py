@@ -94,6 +94,9 @@ def unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+_CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+
+
 def describe_machine() -> dict[str, str]:
     """Say what the figures were measured on."""
     model = "unknown"
@@ -107,4 +110,6 @@ def describe_machine() -> dict[str, str]:
         "memory": f"{pages * page_bytes / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "python": platform.python_version(),
+        # On loopback too: with bbr a server does twice the work for each byte that cubic costs.
+        "TCP congestion control": _CONGESTION.read_text(encoding="ascii").strip(),
     }

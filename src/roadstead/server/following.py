@@ -13,7 +13,7 @@ from roadstead.mirror.content import BlobReader
 _CHUNK_BYTES = 256 * 1024
 # After so much a reader looks again whether the file may be read (see pump), and small requests
 # get their turn: a client on the same machine takes whatever one call of sendfile offers.
-_SPAN_BYTES = 512 * 1024
+_SPAN_BYTES = 1024 * 1024
 # A client that is passed a blob on, and takes nothing for so long, loses its place to another.
 _STALL_SECONDS = 60.0
 
@@ -98,18 +98,38 @@ class Follower:
         if transport is None:
             message = "connection lost"
             raise ConnectionResetError(message)
+        position = first + self._sent_at_once(transport, first, stop - first)
+        self._sink.sent_bytes += position - first
+        if position == stop:
+            # A fast client never makes us wait; other requests must get their turn.
+            await asyncio.sleep(0)
+            return
         try:
             # Without asyncio's fallback, which seeks in a file that others read too.
             sent = await self._loop.sendfile(
-                transport, self._reader.file, first, stop - first, fallback=False
+                transport, self._reader.file, position, stop - position, fallback=False
             )
         except asyncio.SendfileNotAvailableError:
             # Nothing was sent: the file cannot be read this way, or the client has left.
-            await self._copy(first, stop)
+            await self._copy(position, stop)
             return
         self._sink.sent_bytes += sent
-        if sent < stop - first:
-            raise _UnreadableFileError(first + sent)
+        if sent < stop - position:
+            raise _UnreadableFileError(position + sent)
+
+    def _sent_at_once(self, transport: asyncio.Transport, first: int, count: int) -> int:
+        """Send what the socket takes now, if it is our turn; return how much that was.
+
+        To a client that keeps up this is half the work of asyncio's sendfile, which registers the
+        socket and waits each time. What stands in the way is for that one to find out.
+        """
+        if transport.is_closing() or transport.get_write_buffer_size():
+            return 0
+        socket = transport.get_extra_info("socket")
+        try:
+            return os.sendfile(socket.fileno(), self._reader.file.fileno(), first, count)
+        except OSError:
+            return 0
 
     async def _copy(self, first: int, stop: int) -> None:
         descriptor = self._reader.file.fileno()
