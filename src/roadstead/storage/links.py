@@ -34,6 +34,21 @@ def read_tag_link(path: Path) -> HeldTag | None:
     return None if digest is None else HeldTag(digest, confirmed_at)
 
 
+def read_dated_link(path: str, digest: Digest) -> tuple[Digest | None, float] | None:
+    """Do what ``follow_link`` does, and tell the link's time too; None if there is no file.
+
+    For walks over all links of a volume: one look at the file, and no Path.
+    """
+    file = open_regular(path)
+    if file is None:
+        return None
+    with file:
+        content = file.read(_READ_BYTES)
+        linked_at = os.fstat(file.fileno()).st_mtime
+    is_plain = content == str(digest).encode("ascii")
+    return digest if is_plain else _followed(_parse(content), digest), linked_at
+
+
 def follow_link(path: Path, digest: Digest) -> Digest | None:
     """Return the digest under which the content of ``digest`` is stored, by its link.
 
@@ -41,7 +56,10 @@ def follow_link(path: Path, digest: Digest) -> Digest | None:
     by sha512 under its sha256 and says so in the link (facts/registry.md, section 2). A link
     to other content in the same algorithm is damaged, thus None.
     """
-    target = read_link(path)
+    return _followed(read_link(path), digest)
+
+
+def _followed(target: Digest | None, digest: Digest) -> Digest | None:
     if target is None or target == digest or target.algorithm != digest.algorithm:
         return target
     return None

@@ -33,7 +33,7 @@ class AbsenceIgnored:
         return isinstance(error, OSError) and error.errno in _ABSENT
 
 
-def open_regular(path: Path) -> FileIO | None:
+def open_regular(path: Path | str) -> FileIO | None:
     """Open a regular file for reading, unbuffered; None if there is none."""
     with AbsenceIgnored():
         # Non-blocking has no effect on a regular file and keeps a stray pipe from holding us.
