@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from roadstead.oci.digest import Digest
+from roadstead.storage.disk import look
 from roadstead.storage.filesystem import FilesystemStore
 from roadstead.storage.layout import Layout
 from tests.support.volumes import put
@@ -34,6 +35,28 @@ def test_partial_files_count_by_their_digest(tmp_path: Path) -> None:
     assert store.disk().partials == {DIGEST: 7}
     first.close()
     second.close()
+
+
+class _Arriving(Layout):
+    """Where a blob arrives at the moment that its partial file is about to be looked at."""
+
+    __slots__ = ()
+
+    @property
+    def partials(self) -> Path:
+        """Write 64 KiB, and tell where."""
+        directory = Path(f"{self.root}/roadstead/partial")
+        put(directory / f"now/{DIGEST.algorithm}/{DIGEST.encoded}", bytes(65536))
+        return directory
+
+
+def test_what_arrives_meanwhile_is_not_missed(small_volume: Path) -> None:
+    """As unwritten or as no longer free: else more would be promised than there is room for."""
+    disk = look(_Arriving(small_volume))
+
+    found = os.statvfs(small_volume)
+    assert disk.partials == {DIGEST: 65536}
+    assert disk.free_bytes <= found.f_bavail * found.f_frsize
 
 
 def test_the_databases_log_is_looked_at(tmp_path: Path) -> None:

@@ -34,12 +34,15 @@ def look(layout: Layout) -> Disk:
     Raises:
         OSError: it cannot be looked at.
     """
+    # Before the free space: what is written between the two is missed by neither.
+    partials = _partials(layout.partials)
+    log_bytes = _size(layout.metadata_log)
     found = os.statvfs(_existing(layout.root))
     return Disk(
         total_bytes=found.f_blocks * found.f_frsize,
         free_bytes=found.f_bavail * found.f_frsize,
-        partials=_partials(layout.partials),
-        log_bytes=_size(layout.metadata_log),
+        partials=partials,
+        log_bytes=log_bytes,
         block_bytes=found.f_frsize,
     )
 
