@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -92,9 +94,6 @@ class Results:
 def unique(names: Iterable[str]) -> list[str]:
     """Return the names without repetitions, in order."""
     return list(dict.fromkeys(names))
-
-
-_CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
 
 def describe_machine() -> dict[str, str]:

@@ -25,12 +25,11 @@ def read_link(path: Path) -> Digest | None:
 
 def read_tag_link(path: Path) -> HeldTag | None:
     """Return what a tag's current link says, and when upstream last confirmed it."""
-    file = open_regular(path)
-    if file is None:
+    found = _read_dated(path)
+    if found is None:
         return None
-    with file:
-        digest = _parse(file.read(_READ_BYTES))
-        confirmed_at = os.fstat(file.fileno()).st_mtime
+    content, confirmed_at = found
+    digest = _parse(content)
     return None if digest is None else HeldTag(digest, confirmed_at)
 
 
@@ -39,12 +38,10 @@ def read_dated_link(path: str, digest: Digest) -> tuple[Digest | None, float] | 
 
     For walks over all links of a volume: one look at the file, and no Path.
     """
-    file = open_regular(path)
-    if file is None:
+    found = _read_dated(path)
+    if found is None:
         return None
-    with file:
-        content = file.read(_READ_BYTES)
-        linked_at = os.fstat(file.fileno()).st_mtime
+    content, linked_at = found
     is_plain = content == str(digest).encode("ascii")
     return digest if is_plain else _followed(_parse(content), digest), linked_at
 
@@ -81,6 +78,15 @@ def confirm_tag_link(path: Path, confirmed_at: float) -> None:
     """Note when upstream confirmed a tag (seconds since the epoch); no link, nothing to note."""
     with AbsenceIgnored():
         os.utime(path, (confirmed_at, confirmed_at))
+
+
+def _read_dated(path: Path | str) -> tuple[bytes, float] | None:
+    """Return what a link file holds, and its time, with one look at it; None if there is none."""
+    file = open_regular(path)
+    if file is None:
+        return None
+    with file:
+        return file.read(_READ_BYTES), os.fstat(file.fileno()).st_mtime
 
 
 def _parse(content: bytes) -> Digest | None:
